@@ -1,0 +1,29 @@
+/**
+ * Headers that travel with every record: what a service needs to know without opening the payload.
+ * @module
+ */
+import { Schema } from "effect"
+import { DeviceId, DeviceTypeId, InstantFromString, MessageId, orElse, TenantId, Uuid } from "./ids.ts"
+
+export const ProcessingMode = Schema.Literals(["endpoint", "gateway", "gateway_chunked", "rtu_multiport"])
+/** Headers of every record (the bridge's dead letters may lack tenant-id and device-id). `telemetry.raw.v1` and the mode topics carry the untouched payload bytes. */
+export const EnvelopeHeaders = Schema.Struct({
+  "message-id": MessageId,
+  "tenant-id": TenantId,
+  "device-id": DeviceId, // the sending device; also the record's key until readings are mapped to assets
+  "received-at": InstantFromString, // stamped once by the bridge; decides which configuration applies
+  source: Schema.Literals(["mqtt", "http", "webhook", "simulator"]),
+  "content-type": Schema.String.pipe(Schema.withDecodingDefaultKey(orElse("application/json"))),
+  "mqtt-topic": Schema.optionalKey(Schema.String),
+  "client-id": Schema.optionalKey(Schema.String),
+  traceparent: Schema.optionalKey(Schema.String),
+  "device-type-id": Schema.optionalKey(DeviceTypeId), // these two from the dispatcher on
+  "type-version": Schema.optionalKey(Schema.FiniteFromString),
+  "replay-job": Schema.optionalKey(Uuid),
+  "side-effects": Schema.optionalKey(Schema.Literals(["on", "off"])), // off in a replay: no alarms, no activities
+  "retry-of": Schema.optionalKey(Uuid), // dead letter being retried
+  "retry-entry": Schema.optionalKey(Schema.FiniteFromString),
+  "config-at": Schema.optionalKey(InstantFromString), // a retry: instead of received-at, for the choice of configuration
+  "retry-group": Schema.optionalKey(Schema.String) // the one group that takes it; dropped from what that group publishes
+})
+export type EnvelopeHeaders = typeof EnvelopeHeaders.Type

@@ -1,0 +1,71 @@
+/**
+ * The bus: durable, partitioned, replayable topics. All that services see of Kafka or of the embedded log.
+ * @module
+ */
+import type { BusUnavailable, OffsetOutOfLog, RecordTooLarge, Retryable, UnknownTopic } from "@argusiq/domain/errors.ts"
+import type { Instant } from "@argusiq/domain/ids.ts"
+import { Context, type Effect, type Scope, type Stream } from "effect"
+
+export interface BusRecord {
+  readonly topic: string
+  readonly key: string // UTF-8; partition = murmur2(key) mod partitions
+  readonly value: Uint8Array
+  readonly headers: Readonly<Record<string, string>>
+}
+export interface StoredRecord extends BusRecord {
+  readonly partition: number
+  readonly offset: bigint
+  readonly appendedAt: Instant
+}
+export interface TopicPartition {
+  readonly topic: string
+  readonly partition: number
+}
+export interface Position extends TopicPartition {
+  readonly offset: bigint
+} // the next to read
+/** Of one partition, in offset order, never empty. Offsets may have gaps (Kafka control records, retention). */
+export interface Batch extends TopicPartition {
+  readonly records: ReadonlyArray<StoredRecord>
+  readonly next: bigint
+  readonly end: bigint
+}
+export interface Subscription {
+  readonly group: string
+  readonly topics: ReadonlyArray<string>
+  readonly maxRecords: number // 2,000
+  readonly maxBytes: number // 16 MiB; a larger record comes alone
+  readonly maxWaitMillis: number // 5
+  /** Asked at each assignment: where to start. Absent: where the bus's committed offset says, else at the
+   * beginning. A partition whose offset is outside the log stops; the others go on. */
+  readonly startAt?: (
+    assigned: ReadonlyArray<TopicPartition>
+  ) => Effect.Effect<ReadonlyArray<Position | OffsetOutOfLog>, Retryable>
+}
+export class Bus extends Context.Service<
+  Bus,
+  {
+    /** Identity of the log; offsets kept elsewhere are void when it changes. Kafka: the cluster id. */
+    readonly logId: string
+    /** Completes when all records are durable. Records of one key are appended in the order of the calls, overlapping calls too.
+     * After an error any part of them may have been appended. */
+    publish(records: ReadonlyArray<BusRecord>): Effect.Effect<void, BusUnavailable | RecordTooLarge | UnknownTopic>
+    /** Runs until interrupted; interruption lets running batches end. `handle` is sequential in a partition, concurrent across, oldest
+     * record first; interrupted when its partition is revoked. Its success commits `batch.next`: the truth without `startAt`, with it
+     * only what retention and `lag` go by. */
+    subscribe<E, R>(
+      subscription: Subscription,
+      handle: (batch: Batch) => Effect.Effect<void, E, R>
+    ): Effect.Effect<never, E | BusUnavailable | UnknownTopic, R | Scope.Scope>
+    /** From `from` up to but not including `to`; starts at the oldest record when `from` has been removed. */
+    read(at: TopicPartition, from: bigint, to: bigint): Stream.Stream<StoredRecord, BusUnavailable | UnknownTopic>
+    range(
+      at: TopicPartition
+    ): Effect.Effect<{ readonly start: bigint; readonly end: bigint }, BusUnavailable | UnknownTopic>
+    offsetAt(at: TopicPartition, time: Instant): Effect.Effect<bigint, BusUnavailable | UnknownTopic>
+    lag(
+      group: string
+    ): Effect.Effect<ReadonlyArray<Position & { readonly records: bigint; readonly seconds: number }>, BusUnavailable>
+    seek(group: string, to: ReadonlyArray<Position>): Effect.Effect<void, BusUnavailable>
+  }
+>()("argusiq/layers/bus/Bus") {}

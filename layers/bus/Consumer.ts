@@ -1,0 +1,34 @@
+/**
+ * The one consumer loop of all services: what a service contributes to it, and how it is run.
+ * @module
+ */
+import type { DatabaseUnavailable, Poison, Retryable } from "@argusiq/domain/errors.ts"
+import type { Instant } from "@argusiq/domain/ids.ts"
+import type { Effect } from "effect"
+import type { Batch, BusRecord, StoredRecord, TopicPartition } from "./Bus.ts"
+
+/** What a batch comes to. The loop publishes first, dead letters included, waits until that is durable, and then moves the offset: in
+ * one transaction with `store` where there is one, else on the bus. A crash in between repeats the batch; ids derived from the input
+ * make that harmless. What must not leave twice, or not without its row (events, activities), is stored in `store` and relayed. */
+export interface Outcome<R = never> {
+  readonly publish: ReadonlyArray<BusRecord>
+  readonly deadLetters: ReadonlyArray<{
+    readonly record: StoredRecord
+    readonly entry?: number
+    readonly error: Poison
+  }>
+  /** Runs in the loop's transaction. Refused for good: the loop halves the batch until one record is to blame (`Unstorable`). */
+  readonly store?: Effect.Effect<void, DatabaseUnavailable | Poison, R>
+}
+export interface Consumer<R = never> {
+  readonly service: string // metric label and `dlq-stage`
+  readonly group: string // argusiq.{service}, or argusiq.{service}.{purpose} where a service has several
+  readonly topics: ReadonlyArray<string>
+  readonly offsets: "bus" | "postgres"
+  /** `partitionTime`: received-at of the last record while there is lag, else that of the groups feeding the partition, the clock only on
+   * the first topic; never backwards. The same records, rows and configuration must
+   * give the same outcome. */
+  readonly process: (batch: Batch, partitionTime: Instant) => Effect.Effect<Outcome<R>, Retryable, R>
+  /** Called once a second per owned partition, also without records: chunk expiry, silence, durations that end. */
+  readonly tick?: (at: TopicPartition, partitionTime: Instant) => Effect.Effect<Outcome<R>, Retryable, R>
+}
