@@ -6,6 +6,7 @@ import { Schema } from "effect"
 import { DeviceId, DeviceTypeId, InstantFromString, MessageId, orElse, TenantId, Uuid } from "./ids.ts"
 
 export const ProcessingMode = Schema.Literals(["endpoint", "gateway", "gateway_chunked", "rtu_multiport"])
+export type ProcessingMode = typeof ProcessingMode.Type
 /** Headers of every record (the bridge's dead letters may lack tenant-id and device-id). `telemetry.raw.v1` and the mode topics carry the untouched payload bytes. */
 export const EnvelopeHeaders = Schema.Struct({
   "message-id": MessageId,

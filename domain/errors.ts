@@ -66,7 +66,8 @@ export class Poison extends Schema.TaggedError<Poison>()("Poison", {
   reason: PoisonReason,
   message: Schema.String,
   path: Schema.optionalKey(Schema.String),
-  limit: Schema.optionalKey(Schema.Finite)
+  limit: Schema.optionalKey(Schema.Finite),
+  offset: Schema.optionalKey(Schema.Int) // of the first byte of the payload that could not be read
 }) {}
 /** Added to the record on `<topic>.dlq`; its key, value and other headers stay untouched. */
 export const DeadLetterHeaders = Schema.Struct({

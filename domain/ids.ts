@@ -19,6 +19,7 @@ export const MessageId = Uuid.pipe(Schema.brand("MessageId")) // v7 from the bri
 export const ReadingId = Uuid.pipe(Schema.brand("ReadingId"))
 export type TenantId = typeof TenantId.Type
 export type DeviceId = typeof DeviceId.Type
+export type DeviceTypeId = typeof DeviceTypeId.Type
 export type AssetId = typeof AssetId.Type
 export type MessageId = typeof MessageId.Type
 export type ReadingId = typeof ReadingId.Type

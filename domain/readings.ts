@@ -6,6 +6,7 @@ import { Schema } from "effect"
 import { DeviceId, DeviceTypeId, Instant, MessageId, ReadingId, TenantId } from "./ids.ts"
 
 export const Quality = Schema.Literals(["good", "uncertain", "bad"])
+export type Quality = typeof Quality.Type
 export const MetricValue = Schema.Union([
   Schema.Finite,
   Schema.String,
@@ -13,6 +14,7 @@ export const MetricValue = Schema.Union([
   Schema.JsonObject,
   Schema.Array(Schema.Json)
 ])
+export type MetricValue = typeof MetricValue.Type
 // Keys were checked by the normalizer. Services trust each other's records (JSON.parse); these schemas serve tests, `tail` and doubt.
 export const Metrics = Schema.Record(Schema.String, MetricValue)
 const quality = Schema.optionalKey(Schema.Record(Schema.String, Quality)) // only the keys that are not good
@@ -36,6 +38,7 @@ export const Reading = Schema.Struct({
   readingId: ReadingId,
   deviceId: DeviceId,
   ts: Instant, // device time, else received-at
+  clock: Schema.optionalKey(Schema.Literals(["ahead", "behind"])), // of received-at, by more than the device type allows
   deviceTypeId: DeviceTypeId,
   typeVersion: Schema.Int,
   metrics: Metrics,
@@ -44,6 +47,7 @@ export const Reading = Schema.Struct({
   port: Schema.optionalKey(Schema.String),
   metadata: Schema.optionalKey(Schema.JsonObject)
 })
+export type Reading = typeof Reading.Type
 /** Value of `telemetry.normalized.v1`, key = sending device: the unit of atomicity. */
 export const NormalizedMessage = Schema.Struct({
   messageId: MessageId,

@@ -1,13 +1,16 @@
 -- migrate:up
 
--- Every tenant table: row-level security forced; the owner and the pipeline see all, the application role sees the
--- tenant that its transaction has set, and nothing without one.
+-- Bodies that are parsed here, not at each call: no search_path can bend them, and the planner can inline them.
 create function app_tenant() returns uuid language sql stable parallel safe
-  as $$ select nullif(current_setting('app.tenant_id', true), '')::uuid $$;
+  return nullif(current_setting('app.tenant_id', true), '')::uuid;
 create function app_user() returns uuid language sql stable parallel safe
-  as $$ select nullif(current_setting('app.user_id', true), '')::uuid $$;
+  return nullif(current_setting('app.user_id', true), '')::uuid;
 
-create procedure isolate(target regclass, tenant_column text default 'tenant_id') language plpgsql as $$
+-- Every tenant table: row-level security forced; the owner and the pipeline see all, the application role sees the
+-- tenant that its transaction has set, and nothing without one. Partitions carry no policies and no grants: they are
+-- reached through their parent only.
+create procedure isolate(target regclass, tenant_column text default 'tenant_id')
+language plpgsql set search_path = pg_catalog, public as $$
 begin
   execute format('alter table %s enable row level security', target);
   execute format('alter table %s force row level security', target);
@@ -166,12 +169,20 @@ call isolate('device_api_keys');
 create table change_sequence (scope text primary key, number bigint not null);
 insert into change_sequence values ('profiles', 0);
 
-create function note_profile_change() returns trigger language plpgsql security definer set search_path = public as $$
-declare sequence bigint; changed record;
+-- A statement that changed nothing moves nothing, or every cache would be emptied for it.
+create function note_profile_change() returns trigger language plpgsql security definer
+set search_path = pg_catalog, public, pg_temp as $$
+declare
+  changed_ids uuid[];
+  changed_id uuid;
+  sequence bigint;
 begin
+  execute format('select array(select distinct %I from changed_rows limit 101)', tg_argv[1]) into changed_ids;
+  if cardinality(changed_ids) = 0 then return null; end if;
   update change_sequence set number = number + 1 where scope = 'profiles' returning number into sequence;
-  for changed in execute format('select distinct %I as id from changed_rows limit 101', tg_argv[1]) loop
-    perform pg_notify('cache_invalidate', json_build_object('type', tg_argv[0], 'id', changed.id, 'sequence', sequence)::text);
+  foreach changed_id in array changed_ids loop
+    perform pg_notify('cache_invalidate',
+      json_build_object('type', tg_argv[0], 'id', changed_id, 'sequence', sequence)::text);
   end loop;
   return null;
 end $$;
@@ -186,10 +197,35 @@ create trigger device_type_versions_inserted after insert on device_type_version
   for each statement execute function note_profile_change('device-type', 'device_type_id');
 create trigger device_type_versions_updated after update on device_type_versions referencing new table as changed_rows
   for each statement execute function note_profile_change('device-type', 'device_type_id');
+create trigger device_type_versions_deleted after delete on device_type_versions referencing old table as changed_rows
+  for each statement execute function note_profile_change('device-type', 'device_type_id');
 create trigger device_api_keys_inserted after insert on device_api_keys referencing new table as changed_rows
   for each statement execute function note_profile_change('device', 'device_id');
-create trigger device_api_keys_updated after update on device_api_keys referencing new table as changed_rows
+create trigger device_api_keys_deleted after delete on device_api_keys referencing old table as changed_rows
   for each statement execute function note_profile_change('device', 'device_id');
+
+-- The use of a key is written down often and changes nothing that a cache holds.
+create function note_api_key_change() returns trigger language plpgsql security definer
+set search_path = pg_catalog, public, pg_temp as $$
+declare sequence bigint; changed_id uuid;
+begin
+  for changed_id in
+    select distinct after.device_id from old_rows before join new_rows after using (id)
+    where (before.key_hash, before.expires_at, before.revoked_at, before.device_id)
+      is distinct from (after.key_hash, after.expires_at, after.revoked_at, after.device_id)
+    limit 101
+  loop
+    if sequence is null then
+      update change_sequence set number = number + 1 where scope = 'profiles' returning number into sequence;
+    end if;
+    perform pg_notify('cache_invalidate',
+      json_build_object('type', 'device', 'id', changed_id, 'sequence', sequence)::text);
+  end loop;
+  return null;
+end $$;
+create trigger device_api_keys_updated after update on device_api_keys
+  referencing old table as old_rows new table as new_rows
+  for each statement execute function note_api_key_change();
 
 create table consumer_offsets (
   "group" text not null,
@@ -226,6 +262,13 @@ create index telemetry_raw_device on telemetry_raw (device_id, received_at);
 create table telemetry_raw_outside partition of telemetry_raw default;
 call isolate('telemetry_raw');
 
+create function refuse_change() returns trigger language plpgsql set search_path = pg_catalog as $$
+begin
+  raise exception '% is append-only: % is refused', tg_table_name, lower(tg_op) using errcode = 'insufficient_privilege';
+end $$;
+create trigger telemetry_raw_append_only before update or delete or truncate on telemetry_raw
+  for each statement execute function refuse_change();
+
 -- One row per reading. Rows outside every partition wait in telemetry_frames_outside until theirs is made.
 create table telemetry_frames (
   tenant_id uuid not null,
@@ -250,6 +293,7 @@ create table entity_latest (
   entity_type text not null check (entity_type in ('device', 'asset')),
   tenant_id uuid not null,
   metrics jsonb not null, -- { key: { v, ts, q? } }, ts in epoch microseconds
+  newest_ts bigint, -- no metric's ts is above it; null: unknown
   updated_at timestamptz not null
 ) with (fillfactor = 50);
 call isolate('entity_latest');
@@ -259,7 +303,12 @@ select frame.tenant_id, frame.entity_id, frame.entity_type, metric.key as metric
   case jsonb_typeof(metric.value) when 'number' then metric.value::float8 when 'boolean' then metric.value::boolean::int::float8 end as value,
   case when jsonb_typeof(metric.value) in ('string', 'boolean') then metric.value #>> '{}' end as value_text,
   case when jsonb_typeof(metric.value) in ('object', 'array') then metric.value end as value_json,
-  version.config #>> array['extractionRules', metric.key, 'unit'] as unit,
+  coalesce(
+    jsonb_path_query_array(version.config,
+      '$.transformationRules[*] ? (@.kind == "unit" && @.metricKey == $key).to',
+      jsonb_build_object('key', metric.key)) ->> -1,
+    version.config #>> array['extractionRules', metric.key, 'unit']
+  ) as unit,
   coalesce(frame.quality ->> metric.key, 'good') as quality,
   frame.ts as "timestamp", frame.received_at, frame.source_device_id, frame.message_id as source_message_id,
   frame.reading_id, frame.config_version, frame.metadata
@@ -286,14 +335,20 @@ create index system_events_tenant on system_events (tenant_id, occurred_at);
 create index system_events_unpublished on system_events (sequence) where published_at is null;
 call isolate('system_events');
 
+revoke execute on function app_tenant, app_user, note_profile_change, note_api_key_change, refuse_change from public;
+revoke execute on procedure isolate from public;
+grant execute on function app_tenant, app_user to argusiq_app, argusiq_pipeline;
 grant usage on schema public to argusiq_pipeline, argusiq_app;
-grant select, insert, update, delete on organizations, device_types, device_type_versions, devices, device_status,
-  device_api_keys, memberships to argusiq_app;
-grant select, insert, update on users, refresh_tokens to argusiq_app;
-grant select on telemetry_raw, telemetry_frames, entity_latest, telemetry_history, system_events, change_sequence to argusiq_app;
+grant select, insert, update on organizations, users, refresh_tokens to argusiq_app;
+grant select, insert, update, delete on memberships, device_types, device_type_versions, devices, device_status,
+  device_api_keys to argusiq_app;
+grant select on telemetry_raw, telemetry_frames, entity_latest, telemetry_history, system_events, change_sequence
+  to argusiq_app;
 grant insert on system_events to argusiq_app;
-grant select on organizations, device_types, device_type_versions, device_api_keys, change_sequence, telemetry_history to argusiq_pipeline;
-grant select, insert, update on devices, device_status, entity_latest, consumer_offsets, system_events to argusiq_pipeline;
+grant select on organizations, device_types, device_type_versions, device_api_keys, change_sequence, telemetry_history
+  to argusiq_pipeline;
+grant select, insert, update on devices, device_status, entity_latest, consumer_offsets, system_events
+  to argusiq_pipeline;
 grant select, insert, update, delete on telemetry_frames to argusiq_pipeline;
 grant select, insert on telemetry_raw to argusiq_pipeline;
 grant update (last_used_at) on device_api_keys to argusiq_pipeline;
@@ -303,5 +358,6 @@ grant update (last_used_at) on device_api_keys to argusiq_pipeline;
 drop view telemetry_history;
 drop table system_events, entity_latest, telemetry_frames, telemetry_raw, consumer_offsets, device_api_keys, device_status,
   devices, device_type_versions, device_types, refresh_tokens, memberships, users, organizations, change_sequence;
-drop function note_profile_change, app_tenant, app_user;
+drop function note_profile_change, note_api_key_change, refuse_change, app_tenant, app_user;
 drop procedure isolate;
+revoke usage on schema public from argusiq_pipeline, argusiq_app;

@@ -36,11 +36,15 @@ export interface Subscription {
   readonly maxRecords: number // 2,000
   readonly maxBytes: number // 16 MiB; a larger record comes alone
   readonly maxWaitMillis: number // 5
-  /** Asked at each assignment: where to start. Absent: where the bus's committed offset says, else at the
-   * beginning. A partition whose offset is outside the log stops; the others go on. */
+  /** Asked at each assignment, with what is newly owned: where to start. Absent, and for a partition left out of the answer: where the
+   * bus's committed offset says, else at the beginning. A partition whose offset is outside the log stops; the others go on. */
   readonly startAt?: (
     assigned: ReadonlyArray<TopicPartition>
   ) => Effect.Effect<ReadonlyArray<Position | OffsetOutOfLog>, Retryable>
+  /** Run before offsets are committed on the bus: those of the batches handled until then are collected, this runs, they are committed;
+   * about once a second and once at the end, no partition waiting meanwhile. When it fails they stay collected for the next time.
+   * Absent: committed with each success. */
+  readonly beforeCommit?: Effect.Effect<void, Retryable>
 }
 export class Bus extends Context.Service<
   Bus,

@@ -7,6 +7,8 @@ import type { Instant } from "@argusiq/domain/ids.ts"
 import type { Effect } from "effect"
 import type { Batch, BusRecord, StoredRecord, TopicPartition } from "./Bus.ts"
 
+export { run as runConsumer } from "./consumer/run.ts"
+
 /** What a batch comes to. The loop publishes first, dead letters included, waits until that is durable, and then moves the offset: in
  * one transaction with `store` where there is one, else on the bus. A crash in between repeats the batch; ids derived from the input
  * make that harmless. What must not leave twice, or not without its row (events, activities), is stored in `store` and relayed. */

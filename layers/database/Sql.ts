@@ -4,11 +4,11 @@
  * sees nothing outside a tenant's transaction).
  * @module
  */
+import type { PgClient } from "@effect/sql-pg"
 import { Context } from "effect"
-import type { SqlClient } from "effect/sql"
 
-export class OwnerSql extends Context.Service<OwnerSql, SqlClient.SqlClient>()("argusiq/layers/database/OwnerSql") {}
-export class PipelineSql extends Context.Service<PipelineSql, SqlClient.SqlClient>()(
+export class OwnerSql extends Context.Service<OwnerSql, PgClient.PgClient>()("argusiq/layers/database/OwnerSql") {}
+export class PipelineSql extends Context.Service<PipelineSql, PgClient.PgClient>()(
   "argusiq/layers/database/PipelineSql"
 ) {}
-export class AppSql extends Context.Service<AppSql, SqlClient.SqlClient>()("argusiq/layers/database/AppSql") {}
+export class AppSql extends Context.Service<AppSql, PgClient.PgClient>()("argusiq/layers/database/AppSql") {}

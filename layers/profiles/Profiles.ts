@@ -5,20 +5,24 @@
  */
 import type { CompiledDeviceType } from "@argusiq/domain/compiled-device-type.ts"
 import type { DeviceProfile } from "@argusiq/domain/device-type.ts"
-import type { CacheUnavailable, DatabaseUnavailable } from "@argusiq/domain/errors.ts"
-import { Context, type Effect } from "effect"
+import type { CacheUnavailable, DatabaseUnavailable, Poison } from "@argusiq/domain/errors.ts"
+import { Context, type Effect, type Result } from "effect"
 
-/** A published version as the pipeline uses it: compiled once when loaded. `effectiveAt` in epoch microseconds. */
+/**
+ * A published version as the pipeline uses it: compiled once when loaded. `effectiveAt` in epoch microseconds. A failure
+ * is what becomes of its messages when this release cannot use the version, as one stored by another release.
+ */
 export interface EffectiveVersion {
   readonly number: number
   readonly effectiveAt: number
-  readonly compiled: CompiledDeviceType
+  readonly compiled: Result.Result<CompiledDeviceType, Poison>
 }
 
-/** A device type's published versions, oldest first, never empty. */
+/** A device type's published versions, oldest first, never empty. `sequence`: the last change it can have seen. */
 export interface DeviceTypeVersions {
   readonly deviceTypeId: string
   readonly versions: ReadonlyArray<EffectiveVersion>
+  readonly sequence: number
 }
 
 /** What a device API key (by its SHA-256, hex) belongs to. Revoked and expired keys are absent. */
@@ -31,20 +35,22 @@ export interface ApiKeyOwner {
 export class Profiles extends Context.Service<
   Profiles,
   {
-    /** What is in memory and may be trusted at this moment, without an Effect: for the hot path. */
+    /** What is in memory, without an Effect: for the hot path of the bridge, which goes on with it while PostgreSQL is away. */
     cachedDevice(deviceId: string): DeviceProfile | undefined
-    /** Ids without an entry in the result do not exist (checked in PostgreSQL, at most 5 s ago when merely unknown). */
+    /** Ids without an entry in the result do not exist: PostgreSQL said so after the call, at most 5 s before it while very many
+     * absent ids are asked for. Fails when the change sequence cannot be checked: what is in memory may be outdated then. */
     devices(
       deviceIds: Iterable<string>
     ): Effect.Effect<ReadonlyMap<string, DeviceProfile>, CacheUnavailable | DatabaseUnavailable>
     deviceTypes(
       deviceTypeIds: Iterable<string>
     ): Effect.Effect<ReadonlyMap<string, DeviceTypeVersions>, CacheUnavailable | DatabaseUnavailable>
-    /** The device id for an external id within a tenant. */
+    /** The device id for an external id within a tenant. What is in memory is answered also while PostgreSQL is away. */
     byExternalId(
       tenantId: string,
       externalId: string
     ): Effect.Effect<string | undefined, CacheUnavailable | DatabaseUnavailable>
+    /** As `byExternalId`, by the SHA-256 of the key, hex. */
     apiKey(keyHash: string): Effect.Effect<ApiKeyOwner | undefined, CacheUnavailable | DatabaseUnavailable>
     /** Pushed invalidation, also reachable through the API. */
     invalidate(

@@ -1,0 +1,109 @@
+/**
+ * HTTP ingest: devices that speak no MQTT. A device proves itself with its API key.
+ * @module
+ */
+import { Context, Schema } from "effect"
+import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, HttpApiSecurity, OpenApi } from "effect/http-api"
+import { Uuid } from "../ids.ts"
+import {
+  BodyTooLarge,
+  Forbidden,
+  InternalFault,
+  InvalidRequest,
+  TooManyRequests,
+  Unauthenticated,
+  Unavailable,
+  Unprocessable
+} from "./problems.ts"
+
+/** Of one request, also when it is an array. */
+export const MAX_MESSAGES_PER_REQUEST = 1_000
+
+const deviceId = Schema.optionalKey(
+  Schema.String.annotate({
+    description: "The device's id or its external id. May be left out: the key belongs to one device."
+  })
+)
+
+/** Metrics by name. What is stored as the message is the body as sent. */
+export const MetricsMessage = Schema.Struct({
+  deviceId,
+  metrics: Schema.Record(Schema.String, Schema.Union([Schema.Finite, Schema.String, Schema.Boolean])),
+  timestamp: Schema.optionalKey(
+    Schema.Union([Schema.String, Schema.Finite]).annotate({
+      description: "When it was measured: ISO 8601, or epoch seconds, milliseconds, microseconds or nanoseconds"
+    })
+  ),
+  metadata: Schema.optionalKey(Schema.JsonObject)
+}).annotate({ identifier: "MetricsMessage" })
+
+/** The device's own JSON, of any form: what is stored as the message is the JSON of `payload`. */
+export const PayloadMessage = Schema.Struct({ deviceId, payload: Schema.Json }).annotate({
+  identifier: "PayloadMessage"
+})
+
+export const IngestMessage = Schema.Union([MetricsMessage, PayloadMessage])
+export const IngestBody = Schema.Union([
+  IngestMessage,
+  Schema.Array(IngestMessage).check(Schema.isMinLength(1), Schema.isMaxLength(MAX_MESSAGES_PER_REQUEST))
+])
+
+const Accepted = Schema.Struct({ status: Schema.Literal("accepted"), messageId: Uuid }).annotate({
+  identifier: "Accepted",
+  httpApiStatus: 202
+})
+/** Of an array: one id per message, in its order. */
+const AllAccepted = Schema.Struct({ status: Schema.Literal("accepted"), messageIds: Schema.Array(Uuid) }).annotate({
+  identifier: "AllAccepted",
+  httpApiStatus: 202
+})
+
+/** The device whose key a request carries. */
+export class SendingDevice extends Context.Service<
+  SendingDevice,
+  { readonly deviceId: string; readonly tenantId: string }
+>()("argusiq/domain/http/SendingDevice") {}
+
+/** `Authorization: Bearer` or `X-API-Key` with a device API key. */
+export class DeviceAuthorization extends HttpApiMiddleware.Service<DeviceAuthorization, { provides: SendingDevice }>()(
+  "argusiq/domain/http/DeviceAuthorization",
+  {
+    requiredForClient: true,
+    security: {
+      deviceKey: HttpApiSecurity.bearer.pipe(HttpApiSecurity.annotate(OpenApi.Description, "A device API key")),
+      deviceKeyHeader: HttpApiSecurity.apiKey({ key: "x-api-key", in: "header" }).pipe(
+        HttpApiSecurity.annotate(OpenApi.Description, "A device API key")
+      )
+    },
+    error: [Unauthenticated, Unavailable]
+  }
+) {}
+
+const description =
+  "One message, or an array of up to 1,000 that is accepted as a whole or not at all. 202 means: on disk. " +
+  "At most 8 MiB, after inflation when sent with Content-Encoding gzip. 429 and 503 carry Retry-After in seconds. " +
+  "A message with a timestamp may be sent again after a 503 or a lost connection: its readings are stored once."
+
+const contract = {
+  payload: IngestBody,
+  success: [Accepted, AllAccepted],
+  error: [
+    InvalidRequest,
+    Forbidden,
+    BodyTooLarge,
+    Unprocessable,
+    TooManyRequests,
+    InternalFault,
+    Unavailable
+  ]
+} as const
+
+export class IngestGroup extends HttpApiGroup.make("ingest")
+  .add(
+    HttpApiEndpoint.post("send", "/api/v1/telemetry", contract).annotate(OpenApi.Description, description),
+    HttpApiEndpoint.post("ingest", "/api/v1/telemetry/ingest", contract).annotate(OpenApi.Description, description)
+  )
+  .middleware(DeviceAuthorization)
+  .annotate(OpenApi.Title, "Ingest") {}
+
+export class IngestApi extends HttpApi.make("ingest").add(IngestGroup) {}

@@ -1,0 +1,155 @@
+/**
+ * The normalizer's work on one message: from its bytes to the readings that are stored.
+ * @module
+ */
+import { hash } from "node:crypto"
+import { Result } from "effect"
+import { type CompiledDeviceType } from "./compiled-device-type.ts"
+import { Poison } from "./errors.ts"
+import { Extracted } from "./extract.ts"
+import { type Instant } from "./ids.ts"
+import { type NormalizedMessage, type Reading } from "./readings.ts"
+import { decodeJson } from "./scan.ts"
+import { storableJson, type StorableJson } from "./storable.ts"
+import { parseTimestamp } from "./timestamp.ts"
+import { readingIdOf } from "./uuid.ts"
+
+/** A reading holds at most so many metrics; what exceeds them goes to further readings. */
+export const MAX_METRICS_PER_READING = 256
+/** Leaves room for key and headers within the 16 MiB of a record. */
+const MAX_ENCODED_BYTES = 15 * 1_048_576
+/** Whatever a device type allows: a reading further ahead of its received-at than this never counts as the latest. */
+const LATEST_AHEAD_MICROS = 60_000_000
+
+/** A device's own message with the configuration that applies to it. Ids are those of the record's headers, trusted. */
+export interface EndpointMessage {
+  readonly compiled: CompiledDeviceType
+  readonly typeVersion: number
+  readonly deviceTypeId: string
+  readonly messageId: string
+  readonly tenantId: string
+  readonly deviceId: string
+  readonly receivedAt: Instant
+  readonly contentType: string // what the device said of the payload; the adapter is chosen by the device type
+  readonly payload: Uint8Array
+}
+
+export interface Normalized {
+  readonly message: NormalizedMessage
+  readonly skipped: number // metrics that were absent, of the wrong type or not storable
+}
+
+interface Measured {
+  readonly ts: Instant
+  readonly clock: Reading["clock"]
+  readonly uncertain: boolean
+}
+
+/** The instant of a message: what the device says, or received-at where it says nothing (good) or nothing readable (uncertain). */
+const measuredAt = ({ config, timestampReaders }: CompiledDeviceType, root: unknown, receivedAt: Instant): Measured => {
+  let sent: unknown
+  for (const read of timestampReaders) {
+    sent = read(root)
+    if (sent !== undefined) break
+  }
+  if (sent === undefined) return { ts: receivedAt, clock: undefined, uncertain: false }
+  const { format, maxAheadSeconds, maxBehindSeconds } = config.timestamp
+  const ts = parseTimestamp(sent, format)
+  if (ts === undefined) return { ts: receivedAt, clock: undefined, uncertain: true }
+  const ahead = ts - receivedAt
+  const clock = ahead > maxAheadSeconds * 1e6 ? "ahead" : -ahead > maxBehindSeconds * 1e6 ? "behind" : undefined
+  return { ts, clock, uncertain: clock !== undefined }
+}
+
+const metadataOf = (root: unknown): Reading["metadata"] => {
+  if (typeof root !== "object" || root === null || !Object.hasOwn(root, "metadata")) return undefined
+  const metadata: unknown = Reflect.get(root, "metadata")
+  if (typeof metadata !== "object" || metadata === null || Array.isArray(metadata)) return undefined
+  return storableJson(metadata) as { readonly [key: string]: StorableJson }
+}
+
+/** At most 256 metrics each, in their order, with the quality of their own. */
+const parts = (extracted: Extracted): ReadonlyArray<Pick<Extracted, "metrics" | "quality">> => {
+  const keys = Object.keys(extracted.metrics)
+  if (keys.length <= MAX_METRICS_PER_READING) return [extracted]
+  const split: Array<Extracted> = []
+  for (let from = 0; from < keys.length; from += MAX_METRICS_PER_READING) {
+    const part = new Extracted()
+    for (const key of keys.slice(from, from + MAX_METRICS_PER_READING)) {
+      part.put(key, extracted.metrics[key]!, extracted.qualityOf(key))
+    }
+    split.push(part)
+  }
+  return split
+}
+
+const isEmpty = (record: object): boolean => {
+  for (const _ in record) return false
+  return true
+}
+
+/**
+ * The readings of an endpoint's message, or why it can have none. Pure: the same bytes, received-at and configuration give
+ * the same readings with the same ids. A message without a single metric gives one reading without metrics.
+ */
+export const normalizeEndpoint = (input: EndpointMessage): Result.Result<Normalized, Poison> => {
+  const { compiled, deviceId, payload, receivedAt } = input
+  const decoded = decodeJson(payload)
+  if (Result.isFailure(decoded)) return Result.fail(decoded.failure)
+  const root = decoded.success
+  const mismatch = compiled.checkSchema?.(root, payload.byteLength)
+  if (mismatch !== undefined) return Result.fail(mismatch)
+  const extracted = new Extracted()
+  const failure = compiled.extract(root, extracted)
+  if (failure !== undefined) return Result.fail(failure)
+  compiled.transform?.(extracted)
+  const { clock, ts, uncertain } = measuredAt(compiled, root, receivedAt)
+  if (uncertain) extracted.doubt()
+  const metadata = metadataOf(root)
+  const digest = hash("sha256", payload, "hex")
+  const readings = parts(extracted).map(({ metrics, quality }, part): Reading => ({
+    readingId: readingIdOf(deviceId, ts, digest, 0, part),
+    deviceId: deviceId as Reading["deviceId"],
+    ts,
+    ...(clock !== undefined && { clock }),
+    deviceTypeId: input.deviceTypeId as Reading["deviceTypeId"],
+    typeVersion: input.typeVersion,
+    metrics,
+    ...(!isEmpty(quality) && { quality }),
+    ...(metadata !== undefined && { metadata })
+  }))
+  const message: NormalizedMessage = {
+    messageId: input.messageId as NormalizedMessage["messageId"],
+    tenantId: input.tenantId as NormalizedMessage["tenantId"],
+    deviceId: deviceId as NormalizedMessage["deviceId"],
+    receivedAt,
+    readings
+  }
+  return Result.succeed({ message, skipped: extracted.skipped })
+}
+
+const encoder = new TextEncoder()
+
+/** The value of a record of the normalized topic, or `RecordTooLarge`: rules can take a value often, and so enlarge it. */
+export const encodeNormalized = (message: NormalizedMessage): Result.Result<Uint8Array, Poison> => {
+  try {
+    const value = encoder.encode(JSON.stringify(message))
+    if (value.byteLength <= MAX_ENCODED_BYTES) return Result.succeed(value)
+  } catch {
+    // a text longer than a string can be
+  }
+  return Result.fail(
+    new Poison({
+      reason: "RecordTooLarge",
+      message: `The readings of the message take more than ${MAX_ENCODED_BYTES} bytes. Extract less of it.`,
+      limit: MAX_ENCODED_BYTES
+    })
+  )
+}
+
+/**
+ * Whether a reading may become an entity's latest. One whose clock was off does not, nor one over 60 s ahead of its
+ * received-at; both are stored all the same.
+ */
+export const movesLatest = (reading: Pick<Reading, "clock" | "ts">, receivedAt: Instant): boolean =>
+  reading.clock === undefined && reading.ts - receivedAt <= LATEST_AHEAD_MICROS

@@ -1,0 +1,49 @@
+/**
+ * Who may do what: one table of roles and permissions. Every route names the permission it needs; a route without one is
+ * refused to everybody.
+ * @module
+ */
+import { Context } from "effect"
+
+export const permissions = [
+  "organization:read",
+  "devices:read",
+  "devices:write",
+  "device-keys:write",
+  "device-types:read",
+  "device-types:write",
+  "telemetry:read",
+  "platform:operate" // sees across organisations: topics, records, consumers, caches
+] as const
+export type Permission = (typeof permissions)[number]
+
+export const roles = ["admin", "manager", "engineer", "technician", "viewer"] as const
+/** A role within one organisation. Operating the platform is a property of the user, not of a membership. */
+export type Role = (typeof roles)[number]
+
+const reading: ReadonlyArray<Permission> = ["organization:read", "devices:read", "device-types:read", "telemetry:read"]
+const configuring: ReadonlyArray<Permission> = [...reading, "devices:write", "device-keys:write", "device-types:write"]
+
+export const rolePermissions: Readonly<Record<Role, ReadonlySet<Permission>>> = {
+  admin: new Set(configuring),
+  manager: new Set([...reading, "devices:write"]),
+  engineer: new Set(configuring),
+  technician: new Set(reading),
+  viewer: new Set(reading)
+}
+
+const operating: ReadonlySet<Permission> = new Set(["platform:operate"])
+
+/** What a caller is: its role in the organisation it acts in, and whether it may operate the platform. */
+export interface Authority {
+  readonly role: Role
+  readonly isPlatformAdmin: boolean
+}
+
+export const isAllowed = (authority: Authority, permission: Permission): boolean =>
+  rolePermissions[authority.role].has(permission) || (authority.isPlatformAdmin && operating.has(permission))
+
+/** Annotation of an endpoint: what its caller must be allowed to do. "none" is any signed-in caller. */
+export class RequiredPermission extends Context.Service<RequiredPermission, Permission | "none">()(
+  "argusiq/domain/permissions/RequiredPermission"
+) {}

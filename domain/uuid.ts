@@ -1,0 +1,90 @@
+/**
+ * UUIDs derived from content (version 5) and ordered by time (version 7). Time and randomness are given by the caller.
+ * @module
+ */
+import { hash } from "node:crypto"
+import { type Instant, type ReadingId } from "./ids.ts"
+
+const hexOf = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
+const uuidText = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+
+/** Whether text is a UUID, in either case. */
+export const isUuid = (text: string): boolean => text.length === 36 && uuidText.test(text)
+
+const nibble = (code: number): number => (code < 58 ? code - 48 : (code | 32) - 87)
+
+/** Writes the 16 bytes of a UUID, given as {@link isUuid} accepts it, to `target` at `at`. */
+const writeUuid = (uuid: string, target: Uint8Array, at: number): void => {
+  let from = 0
+  for (let index = at; index < at + 16; index++) {
+    if (uuid.charCodeAt(from) === 45) from++
+    target[index] = (nibble(uuid.charCodeAt(from)) << 4) | nibble(uuid.charCodeAt(from + 1))
+    from += 2
+  }
+}
+
+/** The 16 bytes of a UUID. Throws a RangeError for other text, which is a fault of the caller. */
+export const uuidToBytes = (uuid: string): Uint8Array => {
+  if (!isUuid(uuid)) throw new RangeError(`Not a UUID: ${uuid}`)
+  const bytes = new Uint8Array(16)
+  writeUuid(uuid, bytes, 0)
+  return bytes
+}
+
+/** The lower-case text of the 16 bytes that start at `at`. */
+export const bytesToUuid = (bytes: Uint8Array, at = 0): string => {
+  let text = ""
+  for (let index = 0; index < 16; index++) {
+    if (index === 4 || index === 6 || index === 8 || index === 10) text += "-"
+    text += hexOf[bytes[at + index]!]!
+  }
+  return text
+}
+
+const variantDigit = (hex: string, at: number): string => ((nibble(hex.charCodeAt(at)) & 0x3) | 0x8).toString(16)
+
+const encoder = new TextEncoder()
+let scratch = new Uint8Array(256)
+
+/** RFC 9562 version 5: the same namespace and name (text as UTF-8) give the same UUID, everywhere. */
+export const uuidV5 = (namespace: string, name: string): string => {
+  const most = 16 + name.length * 3
+  if (scratch.length < most) scratch = new Uint8Array(most)
+  writeUuid(namespace, scratch, 0)
+  const { written } = encoder.encodeInto(name, scratch.subarray(16))
+  const hex = hash("sha1", scratch.subarray(0, 16 + written), "hex")
+  const tail = `${hex.slice(13, 16)}-${variantDigit(hex, 16)}${hex.slice(17, 20)}-${hex.slice(20, 32)}`
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${tail}`
+}
+
+/** RFC 9562 version 7 for an instant and at least 10 random bytes; microseconds beyond the millisecond go to `rand_a`. */
+export const uuidV7 = (at: Instant, random: Uint8Array): string => {
+  const millis = Math.floor(at / 1000)
+  const bytes = new Uint8Array(16)
+  bytes.set(random.subarray(0, 10), 6)
+  const high = Math.floor(millis / 0x1_0000_0000)
+  bytes[0] = high >>> 8
+  bytes[1] = high
+  bytes[2] = millis / 0x100_0000
+  bytes[3] = millis / 0x1_0000
+  bytes[4] = millis / 0x100
+  bytes[5] = millis
+  const fraction = Math.floor(((at - millis * 1000) * 4096) / 1000)
+  bytes[6] = 0x70 | (fraction >>> 8)
+  bytes[7] = fraction
+  bytes[8] = 0x80 | (bytes[8]! & 0x3f)
+  return bytesToUuid(bytes)
+}
+
+/** The instant in a version 7 UUID, in epoch microseconds, exact to the millisecond. */
+export const uuidV7Instant = (uuid: string): Instant => Number.parseInt(uuid.slice(0, 8) + uuid.slice(9, 13), 16) * 1000
+
+/**
+ * The identity of what was measured: UUIDv5 in the entity's namespace of `{ts}:{digest}:{index}:{part}`.
+ * @param ts epoch microseconds of the reading
+ * @param digest SHA-256 of the entry's payload, lower-case hex
+ * @param index place of the entry in the device's message, 0 for an endpoint
+ * @param part 0, or the place among the readings that one entry was split into
+ */
+export const readingIdOf = (entityId: string, ts: Instant, digest: string, index: number, part: number): ReadingId =>
+  uuidV5(entityId, `${ts}:${digest}:${index}:${part}`) as ReadingId

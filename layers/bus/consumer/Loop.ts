@@ -1,0 +1,25 @@
+/**
+ * What all parts of one running consumer loop share.
+ * @module
+ */
+import type { Context } from "effect"
+import type { SqlClient } from "effect/sql"
+import type { SafeguardSwitches } from "../../Safeguards.ts"
+import type { Bus } from "../Bus.ts"
+import type { Consumer } from "../Consumer.ts"
+import type { ConsumerMetrics } from "./ConsumerMetrics.ts"
+import type { StatusRegistry } from "./ConsumerStatus.ts"
+import type { Outages } from "./Outages.ts"
+import type { Partition } from "./Partition.ts"
+
+export interface Loop<R> {
+  readonly consumer: Consumer<R>
+  readonly bus: Context.Service.Shape<typeof Bus>
+  readonly sql: SqlClient.SqlClient
+  readonly safeguards: SafeguardSwitches
+  readonly metrics: ConsumerMetrics
+  readonly status: StatusRegistry
+  readonly outages: Outages
+  /** Owned, by `topic/partition`. */
+  readonly partitions: Map<string, Partition>
+}

@@ -1,0 +1,144 @@
+/**
+ * The table consumer_offsets: how far each group has come in each partition. For groups whose effects are rows it is the
+ * truth, moved in the transaction of the rows; for all groups it tells how far in time a partition is.
+ * @module
+ */
+import { Fenced } from "@argusiq/domain/errors.ts"
+import type { Instant } from "@argusiq/domain/ids.ts"
+import { isUuid } from "@argusiq/domain/uuid.ts"
+import { Effect } from "effect"
+import type { SqlClient } from "effect/sql"
+import type { StoredRecord, TopicPartition } from "../Bus.ts"
+import { unknown } from "./PartitionTime.ts"
+
+type Sql = SqlClient.SqlClient
+
+export interface StoredOffset extends TopicPartition {
+  readonly epoch: bigint
+  /** Of the log that `next` counts in; null with it. */
+  readonly log_id: string | null
+  readonly next: bigint | null
+  readonly last_message_id: string | null
+  readonly time: Instant
+}
+
+export interface Owned extends TopicPartition {
+  readonly group: string
+  readonly epoch: bigint
+}
+
+const columns = (partitions: ReadonlyArray<TopicPartition>) => ({
+  topics: partitions.map(({ topic }) => topic),
+  numbers: partitions.map(({ partition }) => partition)
+})
+
+const micros = (sql: Sql, column: string) => sql.literal(`(extract(epoch from ${column}) * 1000000)::bigint`)
+
+const withTime = <Row extends { readonly time: bigint | null }>(row: Row) => ({
+  ...row,
+  time: row.time === null ? unknown : Number(row.time)
+})
+
+/** Takes possession of partitions: the epoch rises, so that whoever had them before cannot commit any more. Waits for a
+ * transaction of theirs that is under way, and sees what it did. */
+export const takeOver = (sql: Sql, group: string, partitions: ReadonlyArray<TopicPartition>) => {
+  const { topics, numbers } = columns(partitions)
+  return sql<Omit<StoredOffset, "time"> & { readonly time: bigint | null }>`
+    insert into consumer_offsets ("group", topic, partition, epoch)
+    select ${group}, topic, partition, 1 from unnest(${topics}::text[], ${numbers}::int[]) as owned (topic, partition)
+    order by topic, partition
+    on conflict ("group", topic, partition) do update set epoch = consumer_offsets.epoch + 1
+    returning topic, partition, epoch, log_id, next, last_message_id::text, ${micros(sql, "partition_time")} as time
+  `.pipe(Effect.map((rows): ReadonlyArray<StoredOffset> => rows.map(withTime)))
+}
+
+/** Gives a partition that this group never read its first offset. */
+export const begin = (sql: Sql, { group, topic, partition, epoch }: Owned, logId: string, next: bigint) =>
+  sql`
+    update consumer_offsets set log_id = ${logId}, next = ${String(next)}::bigint
+    where "group" = ${group} and topic = ${topic} and partition = ${partition} and epoch = ${String(epoch)}::bigint
+      and next is null
+  `.pipe(Effect.asVoid)
+
+export interface Move extends Owned {
+  readonly from: bigint
+  readonly to: bigint
+  /** The record before `to`; absent when only time moves. */
+  readonly last: StoredRecord | undefined
+  readonly time: Instant
+}
+
+/**
+ * Moves the offset on condition that nobody else did and that the partition is still ours. First in its transaction, which
+ * it makes asynchronous: rows and offset are lost together or not at all, so a crash of the machine only repeats batches.
+ * It holds the offset's row, so a zombie is refused before it writes anything.
+ *
+ * `false`: the offset was moved by this very call before, in a transaction whose commit was not answered.
+ */
+export const move = (sql: Sql, { group, topic, partition, epoch, from, to, last, time }: Move) => {
+  const messageId = last?.headers["message-id"]
+  const moved = sql`
+    update consumer_offsets set next = ${String(to)}::bigint,
+      last_message_id = case when ${last === undefined} then last_message_id
+        else ${messageId !== undefined && isUuid(messageId) ? messageId : null}::uuid end,
+      partition_time = greatest(partition_time,
+        timestamptz 'epoch' + nullif(${String(time)}::bigint, 0) * interval '1 microsecond')
+    where "group" = ${group} and topic = ${topic} and partition = ${partition} and epoch = ${String(epoch)}::bigint
+      and next = ${String(from)}::bigint
+    returning set_config('synchronous_commit', 'off', true)`
+  return Effect.flatMap(moved, (rows) => {
+    if (rows.length === 1) return Effect.succeed(true)
+    return Effect.flatMap(
+      sql`
+        select from consumer_offsets
+        where "group" = ${group} and topic = ${topic} and partition = ${partition} and epoch = ${String(epoch)}::bigint
+          and next = ${String(to)}::bigint`,
+      (already): Effect.Effect<boolean, Fenced> =>
+        already.length === 1 && to !== from
+          ? Effect.succeed(false)
+          : Effect.fail(new Fenced({ group, topic, partition }))
+    )
+  })
+}
+
+export interface Progress extends TopicPartition {
+  readonly group: string
+  readonly epoch: bigint
+  readonly time: Instant
+}
+
+/** How far in time the partitions of these groups are, and who owns them. */
+export const progressOf = (sql: Sql, groups: ReadonlyArray<string>) =>
+  sql<Omit<Progress, "time"> & { readonly time: bigint | null }>`
+    select "group", topic, partition, epoch, ${micros(sql, "partition_time")} as time from consumer_offsets
+    where "group" = any(${groups}::text[])
+  `.pipe(Effect.map((rows): ReadonlyArray<Progress> => rows.map(withTime)))
+
+/** Remembers how far in time partitions are; never backwards. */
+export const keepTimes = (
+  sql: Sql,
+  group: string,
+  partitions: ReadonlyArray<TopicPartition>,
+  known: ReadonlyArray<Instant>
+) => {
+  const { topics, numbers } = columns(partitions)
+  return sql`
+    insert into consumer_offsets ("group", topic, partition, partition_time)
+    select ${group}, topic, partition, timestamptz 'epoch' + time * interval '1 microsecond'
+    from unnest(${topics}::text[], ${numbers}::int[], ${known.map(String)}::bigint[])
+      as known (topic, partition, time)
+    order by topic, partition
+    on conflict ("group", topic, partition) do update
+      set partition_time = greatest(consumer_offsets.partition_time, excluded.partition_time)
+    returning set_config('synchronous_commit', 'off', true)
+  `.pipe(Effect.asVoid)
+}
+
+/**
+ * Completes when everything committed before is flushed: the write-ahead log is flushed in order, so one synchronous commit
+ * of something, here of a message that nobody reads, answers for all asynchronous ones before it.
+ */
+export const flushed = (sql: Sql) =>
+  sql`select set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'argusiq', ''::text)::text`.pipe(
+    Effect.asVoid
+  )

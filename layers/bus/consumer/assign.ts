@@ -1,0 +1,157 @@
+/**
+ * Where a group starts in the partitions it is given, and whether what it remembers still fits the log.
+ * @module
+ */
+import { OffsetOutOfLog } from "@argusiq/domain/errors.ts"
+import { Effect, Option, Stream } from "effect"
+import type { Batch, Position, TopicPartition } from "../Bus.ts"
+import type { Loop } from "./Loop.ts"
+import * as Offsets from "./Offsets.ts"
+import { keyOf, Partition } from "./Partition.ts"
+
+/** How far back the record before an offset is looked for: a log may have gaps. */
+const gap = 1_000n
+
+interface Misfit {
+  readonly error: OffsetOutOfLog
+  readonly what: string
+}
+
+/** Takes the partitions over; those whose stored offset does not fit the log are reported and stay stopped. */
+export const assign = <R>(loop: Loop<R>, assigned: ReadonlyArray<TopicPartition>) =>
+  loop.outages.persist(undefined, assignOnce(loop, assigned)).pipe(Effect.orDie)
+
+const assignOnce = Effect.fnUntraced(function* <R>(loop: Loop<R>, assigned: ReadonlyArray<TopicPartition>) {
+  const { bus, consumer, partitions, sql, status } = loop
+  const stored = yield* Offsets.takeOver(sql, consumer.group, assigned)
+  const committed = new Map((yield* bus.lag(consumer.group)).map((position) => [keyOf(position), position.offset]))
+  const answers: Array<Position | OffsetOutOfLog> = []
+  for (const row of stored) {
+    const at = { topic: row.topic, partition: row.partition }
+    partitions.delete(keyOf(at))
+    const bounds: Bounds = { ...(yield* bus.range(at)), logId: bus.logId }
+    const hint = committed.get(keyOf(at))
+    const start =
+      consumer.offsets === "bus"
+        ? startOnBus(consumer.group, row, bounds, hint)
+        : yield* startOf(loop, row, bounds, hint)
+    if (typeof start !== "bigint") {
+      answers.push(start.error)
+      yield* stop(loop, start)
+      continue
+    }
+    partitions.set(keyOf(at), new Partition(at, row.epoch, start, row.time))
+    status.set(consumer.group, at, { _tag: "Running" })
+    if (consumer.offsets === "postgres") answers.push({ ...at, offset: start })
+  }
+  return answers
+})
+
+interface Bounds {
+  readonly start: bigint
+  readonly end: bigint
+  readonly logId: string
+}
+
+const beyond = "the stored offset lies beyond the log's end: the log has lost records"
+const below = "the stored offset lies below the log's start: records were removed before this group read them"
+
+const misfit = (
+  group: string,
+  { topic, partition }: TopicPartition,
+  { start, end, logId }: Bounds,
+  offset: bigint,
+  storedLogId: string,
+  what: string
+): Misfit => ({
+  error: new OffsetOutOfLog({
+    group,
+    topic,
+    partition,
+    offset: String(offset),
+    start: String(start),
+    end: String(end),
+    logId,
+    storedLogId
+  }),
+  what
+})
+
+/** An offset on the bus is always of the bus's own log. */
+const startOnBus = (
+  group: string,
+  at: TopicPartition,
+  bounds: Bounds,
+  committed: bigint | undefined
+): bigint | Misfit => {
+  if (committed === undefined) return bounds.start
+  if (committed > bounds.end) return misfit(group, at, bounds, committed, bounds.logId, beyond)
+  return committed < bounds.start ? misfit(group, at, bounds, committed, bounds.logId, below) : committed
+}
+
+const startOf = Effect.fnUntraced(function* <R>(
+  { bus, consumer, sql }: Loop<R>,
+  row: Offsets.StoredOffset,
+  bounds: Bounds,
+  hint: bigint | undefined
+) {
+  const { topic, partition, epoch, next, log_id: logId, last_message_id: lastMessageId } = row
+  const { start, end } = bounds
+  const { group } = consumer
+  if (next === null || logId === null) {
+    // Read before, by what the bus remembers, and now not all of it can be read again: the database lost what came of it.
+    if (hint !== undefined && hint > start && start > 0n) {
+      const what =
+        "the bus remembers that this group read on to here, the database remembers nothing, and older records are gone"
+      return misfit(group, row, bounds, hint, "", what)
+    }
+    yield* Offsets.begin(sql, { group, topic, partition, epoch }, bounds.logId, start)
+    return start
+  }
+  if (logId !== bounds.logId) return misfit(group, row, bounds, next, logId, "the stored offset belongs to another log")
+  if (next > end) return misfit(group, row, bounds, next, logId, beyond)
+  if (next < start) return misfit(group, row, bounds, next, logId, below)
+  if (lastMessageId === null || next === start) return next
+  const before = yield* recordBefore(bus, row, start, next)
+  const messageId = before?.headers["message-id"]
+  if (before === undefined || messageId === lastMessageId) return next
+  const what =
+    `the record before the stored offset is message ${messageId ?? "without id"}, not the remembered ${lastMessageId}: ` +
+    "the log was rewritten or replaced"
+  return misfit(group, row, bounds, next, logId, what)
+})
+
+const recordBefore = Effect.fnUntraced(function* (
+  bus: Loop<never>["bus"],
+  at: TopicPartition,
+  start: bigint,
+  next: bigint
+) {
+  for (const distance of [1n, gap]) {
+    const from = next - distance > start ? next - distance : start
+    const last = Option.getOrUndefined(yield* Stream.runLast(bus.read(at, from, next)))
+    if (last !== undefined) return last.offset < next ? last : undefined
+  }
+  return undefined
+})
+
+/** The records between the offset and the first that came are gone from the log, not just numbered with a gap. */
+export const stopWhereRecordsAreMissing = Effect.fnUntraced(function* <R>(loop: Loop<R>, batch: Batch, next: bigint) {
+  const { bus, consumer, outages } = loop
+  const range = yield* outages.persist(batch, bus.range(batch)).pipe(Effect.orDie)
+  if (range.start <= next) return false
+  const bounds = { ...range, logId: bus.logId }
+  yield* stop(loop, misfit(consumer.group, batch, bounds, next, bus.logId, below))
+  return true
+})
+
+const stop = <R>({ consumer, status }: Loop<R>, { error, what }: Misfit) => {
+  const { group, topic, partition, offset, start, end, logId, storedLogId } = error
+  const explanation =
+    `${group} has stopped on ${topic}/${partition}: ${what} (offset ${offset}, log ${start} to ${end}, ` +
+    `log id ${logId}, stored log id ${storedLogId || "none"}). Nothing is skipped or renumbered; other partitions go on. ` +
+    "Run `argusiq doctor`: it explains the choice between rebuilding from telemetry_raw, accepting the log as it is, " +
+    "and restoring a backup."
+  status.set(consumer.group, { topic, partition }, { _tag: "Stopped", error, explanation })
+  return Effect.logError(explanation)
+}

@@ -1,0 +1,171 @@
+/**
+ * The log as readers see it: for each partition its durable bounds, and the records between them.
+ * @module
+ */
+import type { Topic } from "@argusiq/domain/topics.ts"
+import type { Instant } from "@argusiq/domain/ids.ts"
+import type { StoredRecord } from "../Bus.ts"
+import type { LogStorage, LogWrites } from "./LogStorage.ts"
+import { appendedAtOf, decodeRecord } from "./recordBytes.ts"
+
+export interface PartitionBounds {
+  /** Offset of the oldest record kept. */
+  readonly start: number
+  /** Offset the next record gets: everything below is flushed. Never decreases. */
+  readonly end: number
+  /** Of the records between. */
+  readonly bytes: number
+  /** Of the last record ever appended; those of the records never decrease. */
+  readonly appendedAt: Instant
+}
+
+export class Partition {
+  readonly topic: Topic
+  readonly partition: number
+  readonly slot: number
+  /** Moved by the writer only, when the transaction that moves them is durable. */
+  bounds: PartitionBounds
+  /** Called after the end has moved. */
+  readonly watchers = new Set<() => void>()
+
+  constructor(topic: Topic, partition: number, slot: number, bounds: PartitionBounds) {
+    this.topic = topic
+    this.partition = partition
+    this.slot = slot
+    this.bounds = bounds
+  }
+}
+
+const FORMAT = 1
+const SLOTS_PER_TOPIC = 65_536
+const LOG_NOTE = "log"
+const EMPTY: PartitionBounds = { start: 0, end: 0, bytes: 0, appendedAt: 0 }
+
+/** Note "log": what the log is. Topics once known keep their number, so that slots never change their meaning. */
+interface LogDescription {
+  readonly format: number
+  readonly logId: string
+  readonly topics: Readonly<Record<string, { readonly number: number; readonly partitions: number }>>
+}
+
+const boundsNote = (slot: number): string => `partition/${slot}`
+
+export const noteBounds = (writes: LogWrites, slot: number, bounds: PartitionBounds): void =>
+  writes.note(boundsNote(slot), JSON.stringify(bounds))
+
+export class Log {
+  /** Random, made with the log. */
+  readonly logId: string
+  readonly storage: LogStorage
+  readonly #topics = new Map<string, ReadonlyArray<Partition>>()
+  readonly #slots = new Map<number, Partition>()
+
+  /** Opens the log in a store or begins it. Rejects with an Error that says what to do. */
+  static async open(storage: LogStorage, topics: Iterable<Topic>, newLogId: () => string): Promise<Log> {
+    const notes = storage.notes()
+    const stored = notes.get(LOG_NOTE)
+    const known: LogDescription =
+      stored === undefined ? { format: FORMAT, logId: newLogId(), topics: {} } : JSON.parse(stored)
+    if (known.format !== FORMAT) {
+      throw new Error(`the log has format ${known.format}, this version reads format ${FORMAT}`)
+    }
+    const wanted = new Map(Object.entries(known.topics))
+    for (const { name, partitions } of topics) {
+      const before = wanted.get(name)
+      if (before !== undefined && before.partitions !== partitions) {
+        throw new Error(
+          `topic ${name} has ${before.partitions} partitions in the log and ${partitions} in the table of topics: ` +
+            `the count is fixed for the life of a topic; name a new topic (such as ${name.replace(/\.v\d+$/, "")}.v2) and move to it`
+        )
+      }
+      if (before === undefined) wanted.set(name, { number: wanted.size, partitions })
+    }
+    if (stored === undefined || wanted.size !== Object.keys(known.topics).length) {
+      const description: LogDescription = { ...known, topics: Object.fromEntries(wanted) }
+      await storage.commit((writes) => writes.note(LOG_NOTE, JSON.stringify(description)))
+    }
+    return new Log(storage, known.logId, topics, wanted, notes)
+  }
+
+  private constructor(
+    storage: LogStorage,
+    logId: string,
+    topics: Iterable<Topic>,
+    numbers: ReadonlyMap<string, { readonly number: number }>,
+    notes: ReadonlyMap<string, string>
+  ) {
+    this.storage = storage
+    this.logId = logId
+    for (const topic of topics) {
+      const first = (numbers.get(topic.name)?.number ?? 0) * SLOTS_PER_TOPIC
+      const partitions = Array.from({ length: topic.partitions }, (_, partition) => {
+        const note = notes.get(boundsNote(first + partition))
+        return new Partition(topic, partition, first + partition, note === undefined ? EMPTY : JSON.parse(note))
+      })
+      this.#topics.set(topic.name, partitions)
+      for (const partition of partitions) this.#slots.set(partition.slot, partition)
+    }
+  }
+
+  topics(): Iterable<ReadonlyArray<Partition>> {
+    return this.#topics.values()
+  }
+
+  /** Undefined: no such topic. */
+  partitionsOf(topic: string): ReadonlyArray<Partition> | undefined {
+    return this.#topics.get(topic)
+  }
+
+  partitionAt(slot: number): Partition | undefined {
+    return this.#slots.get(slot)
+  }
+
+  /** Reads on from `from`, stopping before `to`, after `maxRecords` or when `maxBytes` would be passed; a first record that is
+   * larger comes alone. */
+  read(partition: Partition, from: number, to: number, maxRecords: number, maxBytes: number): Array<StoredRecord> {
+    const records: Array<StoredRecord> = []
+    const { topic, slot, bounds } = partition
+    const end = Math.min(to, bounds.end)
+    let bytesRead = 0
+    if (from >= end) return records
+    this.storage.scan(slot, from, end, (offset, bytes) => {
+      bytesRead += bytes.length
+      if (records.length > 0 && bytesRead > maxBytes) return false
+      if (offset !== from + records.length) throw this.#hole(partition, from + records.length)
+      records.push(decodeRecord(topic.name, partition.partition, offset, bytes))
+      return records.length < maxRecords
+    })
+    if (records.length === 0) throw this.#hole(partition, from)
+    return records
+  }
+
+  /** Instant at which a record that is in the log was appended. */
+  appendedAt(partition: Partition, offset: number): Instant {
+    let at: Instant | undefined
+    this.storage.scan(partition.slot, offset, offset + 1, (_, bytes) => {
+      at = appendedAtOf(bytes)
+      return false
+    })
+    if (at === undefined) throw this.#hole(partition, offset)
+    return at
+  }
+
+  /** The first offset appended at `time` or later; the end when there is none. */
+  offsetAt(partition: Partition, time: Instant): number {
+    let { start: low, end: high } = partition.bounds
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2)
+      if (this.appendedAt(partition, middle) < time) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  #hole(partition: Partition, offset: number): Error {
+    const { start, end } = partition.bounds
+    return new Error(
+      `record ${offset} of ${partition.topic.name} partition ${partition.partition} is missing from the log, ` +
+        `which should hold ${start} to ${end - 1}: its files are damaged, restore them from a backup`
+    )
+  }
+}

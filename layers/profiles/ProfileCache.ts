@@ -1,0 +1,154 @@
+/**
+ * Profiles in memory, from PostgreSQL.
+ *
+ * Why a version that is about to apply is always known here: a version takes effect 2 s after it is published. A check of
+ * the change sequence that began at C, once completed, means that every change committed before C has been acted upon;
+ * `devices` and `deviceTypes` answer only within 1.5 s of the last such C, checking at once otherwise and failing when that
+ * is impossible. So a version unknown here was committed after C and takes effect after C + 2 s, later than now and than
+ * the received-at of any message that can be asked about. The remaining half second is for commits that come late and for
+ * clocks that differ. A retry that asks for the configuration of its own moment is no different: that moment is in the past.
+ * @module
+ */
+import { DatabaseUnavailable } from "@argusiq/domain/errors.ts"
+import { Clock, Config, Effect, Layer, Metric, Schema } from "effect"
+import { type SqlError } from "effect/sql/SqlError"
+import { type LoadingCache, makeLoadingCache } from "../cache/LoadingCache.ts"
+import { PipelineSql } from "../database/Sql.ts"
+import { makeChangeFeed } from "./ChangeFeed.ts"
+import { externalIdKey, makeProfileQueries, type OwnedByDevice } from "./ProfileQueries.ts"
+import { Profiles } from "./Profiles.ts"
+
+export interface ProfileCacheOptions {
+  /** The most devices in memory; as many external ids and API keys, a twentieth as many types (at least 1,000). */
+  readonly size: number
+}
+
+const LOAD_TIMEOUT = "5 seconds"
+/** Changed devices remembered by the caches that are not keyed by device; above, those caches are dropped. */
+const REMEMBERED_CHANGES = 10_000
+
+const lookups = Metric.counter("argusiq_profile_cache_lookups_total", { incremental: true })
+/** Counts what a cache answered since the last time. */
+const countLookups = (name: string, cache: Pick<LoadingCache<unknown, unknown>, "takeCounts">) => {
+  const hits = Metric.withAttributes(lookups, { service: "profiles", cache: name, result: "hit" })
+  const misses = Metric.withAttributes(lookups, { service: "profiles", cache: name, result: "miss" })
+  return Effect.suspend(() => {
+    const counts = cache.takeCounts()
+    return Effect.andThen(Metric.update(hits, counts.hits), Metric.update(misses, counts.misses))
+  })
+}
+
+const retryable =
+  <A>(query: (keys: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, A>, SqlError>) =>
+  (keys: ReadonlyArray<string>) =>
+    query(keys).pipe(
+      Effect.timeout(LOAD_TIMEOUT),
+      Effect.mapError((cause) => new DatabaseUnavailable({ cause }))
+    )
+
+export const make = Effect.fnUntraced(function* (options: ProfileCacheOptions) {
+  const sql = yield* PipelineSql
+  const clock = yield* Clock.Clock
+  const queries = makeProfileQueries(sql)
+
+  /** The last change of a device, by which what hangs on it is judged. */
+  const changes = new Map<string, number>()
+  const isCurrent = (entry: OwnedByDevice) => {
+    const changed = changes.get(entry.deviceId)
+    return changed === undefined || entry.sequence >= changed
+  }
+  const devices = yield* makeLoadingCache({ limit: options.size, load: retryable(queries.devices) })
+  const deviceTypes = yield* makeLoadingCache({
+    limit: Math.max(1_000, options.size / 20),
+    load: retryable(queries.deviceTypes)
+  })
+  const externalIds = yield* makeLoadingCache({
+    limit: options.size,
+    load: retryable(queries.externalIds),
+    isCurrent
+  })
+  const apiKeys = yield* makeLoadingCache({ limit: options.size, load: retryable(queries.apiKeys), isCurrent })
+
+  const forgetOwned = () => {
+    externalIds.clear()
+    apiKeys.clear()
+    changes.clear()
+  }
+  const forgetAll = () => {
+    devices.clear()
+    deviceTypes.clear()
+    forgetOwned()
+  }
+
+  const feed = yield* makeChangeFeed({
+    sql,
+    changeSequence: queries.changeSequence,
+    changed: (type, id, sequence) => {
+      // What was loaded since the change, before its push came, is newer already.
+      const isOutdated = (entry: { readonly sequence: number }) => entry.sequence < sequence
+      if (type === "device-type") return deviceTypes.invalidate(id, isOutdated)
+      devices.invalidate(id, isOutdated)
+      if (changes.size >= REMEMBERED_CHANGES) forgetOwned()
+      changes.set(id, sequence)
+    },
+    changedAll: forgetAll,
+    checked: Effect.all(
+      [
+        countLookups("devices", devices),
+        countLookups("device-types", deviceTypes),
+        countLookups("external-ids", externalIds),
+        countLookups("api-keys", apiKeys)
+      ],
+      { discard: true }
+    )
+  })
+
+  /** What the bridge has cached goes on while PostgreSQL is away. */
+  const one = <A>(cache: LoadingCache<A, DatabaseUnavailable>, key: string) =>
+    Effect.suspend(() => {
+      const cached = cache.peek(key)
+      if (cached !== undefined) return Effect.succeed(cached)
+      return Effect.andThen(
+        feed.trusted,
+        Effect.map(cache.getAll([key]), (found) => found.get(key))
+      )
+    })
+
+  return Profiles.of({
+    cachedDevice: devices.peek,
+    devices: (ids) => Effect.andThen(feed.trusted, devices.getAll(ids)),
+    deviceTypes: (ids) => Effect.andThen(feed.trusted, deviceTypes.getAll(ids)),
+    byExternalId: (tenantId, externalId) =>
+      Effect.map(one(externalIds, externalIdKey(tenantId, externalId)), (entry) => entry?.deviceId),
+    apiKey: (keyHash) =>
+      Effect.map(one(apiKeys, keyHash), (entry) =>
+        entry === undefined || (entry.expiresAt !== undefined && entry.expiresAt <= clock.currentTimeMillisUnsafe())
+          ? undefined
+          : { keyId: entry.keyId, deviceId: entry.deviceId, tenantId: entry.tenantId }
+      ),
+    invalidate: (what) =>
+      Effect.sync(() => {
+        if (what.type === "all") forgetAll()
+        else if (what.type === "device-type") deviceTypes.invalidate(what.id)
+        else {
+          devices.invalidate(what.id)
+          // What else hangs on the device cannot be told from its id alone.
+          forgetOwned()
+        }
+      })
+  })
+})
+
+export const layer = (options: ProfileCacheOptions): Layer.Layer<Profiles, never, PipelineSql> =>
+  Layer.effect(Profiles, make(options))
+
+const Size = Schema.FiniteFromString.pipe(Schema.decodeTo(Schema.Int.check(Schema.isGreaterThan(0))))
+
+/** `PROFILE_CACHE_SIZE`: the most devices in memory. */
+export const layerConfig = Layer.effect(
+  Profiles,
+  Effect.gen(function* () {
+    const size = yield* Config.schema(Size, "PROFILE_CACHE_SIZE").pipe(Config.withDefault(200_000))
+    return yield* make({ size })
+  })
+)

@@ -1,0 +1,148 @@
+/**
+ * What the profile cache asks PostgreSQL: many keys with one statement, each row with the change sequence of the snapshot
+ * it was read in.
+ * @module
+ */
+import { type CompiledDeviceType, compileDeviceType } from "@argusiq/domain/compiled-device-type.ts"
+import { type DeviceProfile, DeviceTypeConfig } from "@argusiq/domain/device-type.ts"
+import { Poison } from "@argusiq/domain/errors.ts"
+import { isUuid } from "@argusiq/domain/uuid.ts"
+import { type PgClient } from "@effect/sql-pg"
+import { Effect, Result, Schema } from "effect"
+import { type ApiKeyOwner, type DeviceTypeVersions, type EffectiveVersion } from "./Profiles.ts"
+
+/** What belongs to a device, with the number of the last change that it can have seen. */
+export interface OwnedByDevice {
+  readonly deviceId: string
+  readonly sequence: number
+}
+export interface ApiKeyEntry extends ApiKeyOwner, OwnedByDevice {
+  /** Epoch milliseconds; undefined: never. */
+  readonly expiresAt: number | undefined
+}
+
+/** The cache key of an external id. A tenant id is a UUID, so its length tells where the external id begins. */
+export const externalIdKey = (tenantId: string, externalId: string) => tenantId + externalId
+const TENANT_ID_LENGTH = 36
+
+const decodeConfig = Schema.decodeUnknownResult(DeviceTypeConfig)
+
+const compileVersion = (
+  deviceTypeId: string,
+  number: number,
+  config: unknown
+): Result.Result<CompiledDeviceType, Poison> => {
+  const refuse = (error: { readonly message: string }) =>
+    new Poison({
+      reason: "UnknownProcessingMode",
+      message: `This release cannot use version ${number} of device type ${deviceTypeId}: ${error.message}`
+    })
+  const decoded = decodeConfig(config)
+  if (Result.isFailure(decoded)) return Result.fail(refuse(decoded.failure))
+  return Result.mapError(compileDeviceType(decoded.success), refuse)
+}
+
+export const makeProfileQueries = (sql: PgClient.PgClient) => {
+  const sequence = sql.literal("(select number from change_sequence where scope = 'profiles')::float8")
+
+  const changeSequence = Effect.map(
+    sql<{ sequence: number }>`select ${sequence} as sequence`,
+    (rows) => rows[0]?.sequence ?? 0
+  )
+
+  const devices = Effect.fnUntraced(function* (ids: ReadonlyArray<string>) {
+    const rows = yield* sql<{
+      id: string
+      tenant_id: string
+      device_type_id: string
+      status: DeviceProfile["status"]
+      parent_device_id: string | null
+      logical_identifier: string | null
+      sequence: number
+    }>`select id, tenant_id, device_type_id, status, parent_device_id, logical_identifier, ${sequence} as sequence
+      from devices where id = any(${ids.filter(isUuid)}::text[]::uuid[])`
+    return new Map(
+      rows.map((row) => [
+        row.id,
+        {
+          deviceId: row.id,
+          tenantId: row.tenant_id,
+          deviceTypeId: row.device_type_id,
+          status: row.status,
+          ...(row.parent_device_id !== null && { parentDeviceId: row.parent_device_id }),
+          ...(row.logical_identifier !== null && { logicalIdentifier: row.logical_identifier }),
+          sequence: row.sequence
+        } as DeviceProfile
+      ])
+    )
+  })
+
+  const deviceTypes = Effect.fnUntraced(function* (ids: ReadonlyArray<string>) {
+    const rows = yield* sql<{
+      device_type_id: string
+      number: number
+      effective_at: number
+      config: unknown
+      sequence: number
+    }>`select device_type_id, number, extract(epoch from effective_at)::float8 as effective_at, config,
+        ${sequence} as sequence
+      from device_type_versions
+      where state = 'published' and device_type_id = any(${ids.filter(isUuid)}::text[]::uuid[])
+      order by device_type_id, effective_at, number`
+    const types = new Map<string, DeviceTypeVersions & { readonly versions: Array<EffectiveVersion> }>()
+    for (const row of rows) {
+      const deviceTypeId = row.device_type_id
+      let type = types.get(deviceTypeId)
+      if (type === undefined) types.set(deviceTypeId, (type = { deviceTypeId, versions: [], sequence: row.sequence }))
+      type.versions.push({
+        number: row.number,
+        effectiveAt: Math.round(row.effective_at * 1_000_000),
+        compiled: compileVersion(deviceTypeId, row.number, row.config)
+      })
+    }
+    return types
+  })
+
+  const externalIds = Effect.fnUntraced(function* (keys: ReadonlyArray<string>) {
+    const asked = keys.filter((key) => isUuid(key.slice(0, TENANT_ID_LENGTH)) && !key.includes("\0"))
+    const rows = yield* sql<{ id: string; tenant_id: string; external_id: string; sequence: number }>`
+      select devices.id, devices.tenant_id, devices.external_id, ${sequence} as sequence
+      from unnest(${asked.map((key) => key.slice(0, TENANT_ID_LENGTH))}::text[]::uuid[],
+        ${asked.map((key) => key.slice(TENANT_ID_LENGTH).toWellFormed())}::text[]) as asked (tenant_id, external_id)
+      join devices on devices.tenant_id = asked.tenant_id and devices.external_id = asked.external_id`
+    return new Map(
+      rows.map((row): [string, OwnedByDevice] => [
+        externalIdKey(row.tenant_id, row.external_id),
+        { deviceId: row.id, sequence: row.sequence }
+      ])
+    )
+  })
+
+  const apiKeys = Effect.fnUntraced(function* (hashes: ReadonlyArray<string>) {
+    const rows = yield* sql<{
+      id: string
+      key_hash: string
+      device_id: string
+      tenant_id: string
+      expires_at: number | null
+      sequence: number
+    }>`select id, key_hash, device_id, tenant_id, extract(epoch from expires_at)::float8 as expires_at,
+        ${sequence} as sequence
+      from device_api_keys
+      where revoked_at is null and key_hash = any(${hashes.filter((hash) => !hash.includes("\0"))}::text[])`
+    return new Map(
+      rows.map((row): [string, ApiKeyEntry] => [
+        row.key_hash,
+        {
+          keyId: row.id,
+          deviceId: row.device_id,
+          tenantId: row.tenant_id,
+          expiresAt: row.expires_at === null ? undefined : row.expires_at * 1000,
+          sequence: row.sequence
+        }
+      ])
+    )
+  })
+
+  return { changeSequence, devices, deviceTypes, externalIds, apiKeys }
+}

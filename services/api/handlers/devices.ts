@@ -1,0 +1,57 @@
+import { type DeviceChange } from "@argusiq/domain/http/devices.ts"
+import { Conflict } from "@argusiq/domain/http/problems.ts"
+import { RestApi } from "@argusiq/domain/http/rest.ts"
+import { Principal } from "@argusiq/domain/http/security.ts"
+import { ApiKeys } from "@argusiq/layers/registry/ApiKeys.ts"
+import { Devices } from "@argusiq/layers/registry/Devices.ts"
+import { Effect } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { orProblem } from "../refusals.ts"
+import { basedOn, withEtag } from "../versioned.ts"
+
+const standingBehind = new Conflict({ detail: "Other devices stand behind this one: remove or move them first." })
+
+interface ChangeRequest {
+  readonly params: { readonly id: string }
+  readonly headers: { readonly "if-match"?: string }
+  readonly payload: DeviceChange
+}
+
+export const devices = HttpApiBuilder.group(
+  RestApi,
+  "devices",
+  Effect.fnUntraced(function* (handlers) {
+    const devices = yield* Devices
+    const keys = yield* ApiKeys
+    const change = ({ headers, params, payload }: ChangeRequest) =>
+      Effect.gen(function* () {
+        const version = yield* basedOn(headers)
+        return yield* devices.change(yield* Principal, params.id, payload, version)
+      }).pipe(orProblem, withEtag)
+
+    return handlers.handleAll({
+      list: ({ query }) => Effect.flatMap(Principal, (caller) => devices.list(caller, query)).pipe(orProblem),
+      create: ({ payload }) =>
+        Effect.flatMap(Principal, (caller) => devices.create(caller, payload)).pipe(orProblem, withEtag),
+      get: ({ params }) => Effect.flatMap(Principal, (caller) => devices.get(caller, params.id)).pipe(orProblem, withEtag),
+      change,
+      replace: change,
+      decommission: ({ params }) =>
+        Effect.flatMap(Principal, (caller) => devices.decommission(caller, params.id)).pipe(orProblem, withEtag),
+      remove: ({ params }) =>
+        Effect.flatMap(Principal, (caller) => devices.remove(caller, params.id)).pipe(
+          Effect.catchTag("BadReference", () => Effect.fail(standingBehind)),
+          orProblem
+        ),
+      listKeys: ({ params }) =>
+        Effect.flatMap(Principal, (caller) => keys.list(caller, params.id)).pipe(
+          Effect.map((items) => ({ items, nextCursor: null })),
+          orProblem
+        ),
+      createKey: ({ params, payload }) =>
+        Effect.flatMap(Principal, (caller) => keys.create(caller, params.id, payload?.expiresAt)).pipe(orProblem),
+      revokeKey: ({ params }) =>
+        Effect.flatMap(Principal, (caller) => keys.revoke(caller, params.id, params.keyId)).pipe(orProblem)
+    })
+  })
+)

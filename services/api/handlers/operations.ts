@@ -1,0 +1,126 @@
+import { type BusUnavailable, type UnknownTopic } from "@argusiq/domain/errors.ts"
+import { NotFound } from "@argusiq/domain/http/problems.ts"
+import { RestApi } from "@argusiq/domain/http/rest.ts"
+import { isoFromMicros } from "@argusiq/domain/http/scalars.ts"
+import { topicTable } from "@argusiq/domain/topics.ts"
+import { Bus, type StoredRecord, type TopicPartition } from "@argusiq/layers/bus/Bus.ts"
+import { ConsumerStatus, type PartitionReport } from "@argusiq/layers/bus/consumer/ConsumerStatus.ts"
+import { Profiles } from "@argusiq/layers/profiles/Profiles.ts"
+import { Effect, Stream } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { orProblem } from "../refusals.ts"
+
+/** An answer holds the record with which it exceeds this, and none after it. */
+const mostBytes = 4 * 1_048_576
+
+const fatal = new TextDecoder("utf-8", { fatal: true })
+const payloadOf = (value: Uint8Array): { readonly payload: string; readonly encoding: "text" | "base64" } => {
+  try {
+    return { payload: fatal.decode(value), encoding: "text" }
+  } catch {
+    return { payload: Buffer.from(value).toString("base64"), encoding: "base64" }
+  }
+}
+const shown = ({ appendedAt, headers, key, offset, partition, value }: StoredRecord) => ({
+  partition,
+  offset: String(offset),
+  appendedAt: isoFromMicros(appendedAt),
+  key,
+  headers,
+  ...payloadOf(value)
+})
+
+const states = { Running: "running", Waiting: "waiting", Stopped: "stopped" } as const
+const detailOf = ({ status }: PartitionReport): string | null => {
+  if (status._tag === "Running") return null
+  return status._tag === "Waiting" ? status.reason : status.explanation
+}
+const noSuchTopic = new NotFound({ detail: "There is no such topic or partition." })
+const keyOf = (group: string, at: TopicPartition) => `${group}/${at.topic}/${at.partition}`
+
+export const operations = HttpApiBuilder.group(
+  RestApi,
+  "operations",
+  Effect.fnUntraced(function* (handlers) {
+    const bus = yield* Bus
+    const profiles = yield* Profiles
+    const status = yield* ConsumerStatus
+
+    const orNoSuchTopic = <A, E>(effect: Effect.Effect<A, E | UnknownTopic | BusUnavailable>) =>
+      effect.pipe(Effect.catchTag("UnknownTopic", () => Effect.fail(noSuchTopic)))
+
+    const topics = Effect.gen(function* () {
+      const items = yield* Effect.forEach(topicTable.values(), (topic) =>
+        Effect.gen(function* () {
+          const partitions = yield* Effect.forEach(
+            Array.from({ length: topic.partitions }, (_, partition) => partition),
+            (partition) =>
+              Effect.map(bus.range({ topic: topic.name, partition }), ({ end, start }) => ({
+                partition,
+                start: String(start),
+                end: String(end)
+              }))
+          )
+          const { maxRecordBytes, name, retentionBytes, retentionMillis } = topic
+          return { name, retentionMillis, retentionBytes, maxRecordBytes, partitions }
+        })
+      )
+      return { items }
+    })
+
+    const consumers = Effect.gen(function* () {
+      const reports = new Map(status.all().map((report) => [keyOf(report.group, report), report]))
+      const groups = new Set(Array.from(reports.values(), (report) => report.group))
+      const lags = yield* Effect.forEach(groups, (group) => Effect.map(bus.lag(group), (lag) => lag.map((at) => ({ group, ...at }))))
+      const items = yield* Effect.forEach(lags.flat(), (at) =>
+        Effect.map(bus.range(at), ({ end }) => {
+          const report = reports.get(keyOf(at.group, at))
+          return {
+            group: at.group,
+            topic: at.topic,
+            partition: at.partition,
+            next: String(at.offset),
+            end: String(end),
+            lag: Number(at.records),
+            lagSeconds: at.seconds,
+            state: report === undefined ? ("elsewhere" as const) : states[report.status._tag],
+            detail: report === undefined ? null : detailOf(report)
+          }
+        })
+      )
+      return { items }
+    })
+
+    return handlers.handleAll({
+      topics: () => topics.pipe(Effect.catchTag("UnknownTopic", Effect.die), orProblem),
+      records: ({ params, query }) =>
+        Effect.gen(function* () {
+          const at = { topic: params.topic, partition: query.partition ?? 0 }
+          if (at.partition >= (topicTable.get(at.topic)?.partitions ?? 0)) return yield* noSuchTopic
+          const limit = query.limit ?? 100
+          const { end, start } = yield* bus.range(at)
+          const tail = end - BigInt(limit) < start ? start : end - BigInt(limit)
+          const asked =
+            query.offset !== undefined
+              ? BigInt(query.offset)
+              : query.time !== undefined
+                ? yield* bus.offsetAt(at, query.time)
+                : tail
+          const from = asked < start ? start : asked
+          let bytes = 0
+          const records =
+            from >= end
+              ? []
+              : yield* bus.read(at, from, end).pipe(
+                  Stream.take(limit),
+                  Stream.takeUntil((record) => (bytes += record.value.length) > mostBytes),
+                  Stream.runCollect
+                )
+          const last = records.at(-1)
+          return { items: records.map(shown), next: String(last === undefined ? from : last.offset + 1n) }
+        }).pipe(orNoSuchTopic, orProblem),
+      consumers: () => consumers.pipe(Effect.catchTag("UnknownTopic", Effect.die), orProblem),
+      invalidate: ({ payload }) => orProblem(profiles.invalidate(payload))
+    })
+  })
+)

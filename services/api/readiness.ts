@@ -1,0 +1,65 @@
+/**
+ * Whether everything that the platform needs is up. The answer is public, so it names what is down and not why: that is in
+ * the log, and `argusiq doctor` tells it.
+ * @module
+ */
+import { type Readiness } from "@argusiq/domain/http/health.ts"
+import { Topics } from "@argusiq/domain/topics.ts"
+import { Bus } from "@argusiq/layers/bus/Bus.ts"
+import { ConsumerStatus, type StatusRegistry } from "@argusiq/layers/bus/consumer/ConsumerStatus.ts"
+import { AppSql } from "@argusiq/layers/database/Sql.ts"
+import { Context, Effect } from "effect"
+
+/** One thing that must be up. A failure is its being down; the failure itself goes to the log only. */
+export interface Dependency {
+  readonly name: string
+  readonly check: Effect.Effect<void, unknown>
+  /** What to tell everybody while it is down. */
+  readonly whenDown: string
+}
+
+/** What else this process needs besides database, bus and consumers: a listener, for example. */
+export const FurtherDependencies = Context.Reference<ReadonlyArray<Dependency>>(
+  "argusiq/services/api/FurtherDependencies",
+  { defaultValue: () => [] }
+)
+
+const patience = "2 seconds"
+
+const stoppedPartitions = (registry: StatusRegistry) =>
+  Effect.suspend(() => {
+    const stopped = registry.all().filter(({ status }) => status._tag === "Stopped")
+    return stopped.length === 0 ? Effect.void : Effect.fail(stopped)
+  })
+
+/** An Effect that looks at every dependency, each for 2 s at most. */
+export const readiness = Effect.gen(function* () {
+  const sql = yield* AppSql
+  const bus = yield* Bus
+  const consumers = yield* ConsumerStatus
+  const dependencies: ReadonlyArray<Dependency> = [
+    { name: "database", check: Effect.asVoid(sql`select 1`), whenDown: "does not answer" },
+    { name: "bus", check: Effect.asVoid(bus.range({ topic: Topics.raw, partition: 0 })), whenDown: "does not answer" },
+    {
+      name: "consumers",
+      check: stoppedPartitions(consumers),
+      whenDown: "a partition has stopped: run npx argusiq doctor"
+    },
+    ...(yield* FurtherDependencies)
+  ]
+  const look = ({ check, name, whenDown }: Dependency) =>
+    check.pipe(
+      Effect.timeout(patience),
+      Effect.as({ name, state: "up", detail: null } as const),
+      Effect.catchCause((cause) =>
+        Effect.as(Effect.logWarning(`${name} is down`, cause), { name, state: "down", detail: whenDown } as const)
+      )
+    )
+  return Effect.map(
+    Effect.forEach(dependencies, look, { concurrency: "unbounded" }),
+    (states): Readiness => ({
+      status: states.every(({ state }) => state === "up") ? "ready" : "not ready",
+      dependencies: states
+    })
+  )
+})

@@ -1,0 +1,44 @@
+/**
+ * The REST API's routes: everything under `/api/v1` that is not ingest, health, metrics and the documentation of all.
+ * @module
+ */
+import { RestApi } from "@argusiq/domain/http/rest.ts"
+import { AccessTokens } from "@argusiq/layers/identity/AccessTokens.ts"
+import { CommandLineToken } from "@argusiq/layers/identity/CommandLineToken.ts"
+import { Passwords } from "@argusiq/layers/identity/Passwords.ts"
+import { Sessions } from "@argusiq/layers/identity/Sessions.ts"
+import { Users } from "@argusiq/layers/identity/Users.ts"
+import { ApiKeys } from "@argusiq/layers/registry/ApiKeys.ts"
+import { Devices } from "@argusiq/layers/registry/Devices.ts"
+import { DeviceTypes } from "@argusiq/layers/registry/DeviceTypes.ts"
+import { TelemetryHistory } from "@argusiq/layers/telemetry/TelemetryHistory.ts"
+import { Layer } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { authorization, Callers } from "./authorization.ts"
+import { documentation } from "./documentation.ts"
+import { auth } from "./handlers/auth.ts"
+import { devices } from "./handlers/devices.ts"
+import { deviceTypes } from "./handlers/deviceTypes.ts"
+import { health } from "./handlers/health.ts"
+import { operations } from "./handlers/operations.ts"
+import { organization } from "./handlers/organization.ts"
+import { telemetry } from "./handlers/telemetry.ts"
+import { problemBoundary } from "./problemBoundary.ts"
+import { readableRequest } from "./readableRequest.ts"
+
+const identity = Sessions.layer.pipe(
+  Layer.provideMerge(Layer.mergeAll(AccessTokens.layer, CommandLineToken.layer, Passwords.layer, Users.layer))
+)
+const registry = Layer.mergeAll(Devices.layer, DeviceTypes.layer, ApiKeys.layer, TelemetryHistory.layer)
+
+const handlers = Layer.mergeAll(auth, organization, devices, deviceTypes, telemetry, operations, health)
+
+const rest = HttpApiBuilder.layer(RestApi).pipe(
+  Layer.provide(handlers),
+  Layer.provide(Layer.merge(authorization, readableRequest)),
+  Layer.provide(Callers.layer),
+  Layer.provide(Layer.merge(identity, registry))
+)
+
+/** Adds its routes to the HttpRouter. Answers of the whole server, also to unknown addresses, pass its problem boundary. */
+export const routes = Layer.mergeAll(rest, documentation, problemBoundary)

@@ -1,0 +1,36 @@
+/**
+ * What all MQTT connections share.
+ * @module
+ */
+import { type MqttClient } from "@argusiq/domain/mqtt-permission.ts"
+import { type ByteBudget } from "../ByteBudget.ts"
+import { type Incoming } from "../Incoming.ts"
+import { type Connection } from "./Connection.ts"
+import { type Sessions } from "./Sessions.ts"
+
+/** Unavailable: whether the key is right cannot be known at this moment. */
+export type Login =
+  | { readonly _tag: "Accepted"; readonly sender: MqttClient }
+  | { readonly _tag: "Refused" }
+  | { readonly _tag: "Unavailable" }
+
+export interface Broker {
+  readonly limits: {
+    readonly connectTimeoutMillis: number
+    /** For MQTT 5 clients that would have none. */
+    readonly keepAliveSeconds: number
+  }
+  readonly budget: ByteBudget
+  readonly sessions: Sessions
+  readonly connections: Set<Connection>
+  login(username: string, password: Uint8Array, answer: (login: Login) => void): void
+  /** `done` is called once, when the message is durable. */
+  offer(message: Incoming, done: () => void): void
+  connected(device: MqttClient, clientId: string): void
+  /** `reason`: for people, of few values. */
+  disconnected(device: MqttClient, clientId: string, reason: string): void
+  /** Something was refused, for a reason of few values. */
+  count(reason: string): void
+  /** Something that must not happen did: for the log. */
+  fault(defect: unknown): void
+}

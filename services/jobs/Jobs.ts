@@ -1,0 +1,83 @@
+/**
+ * The work that nobody asks for: partitions of telemetry and their retention. One process does it at a time, the owner of
+ * an advisory lock; the others stand by.
+ * @module
+ */
+import { framesTable, rawTable } from "@argusiq/layers/database/partitions.ts"
+import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
+import { Clock, Config, Effect, Metric } from "effect"
+import { type SqlError } from "effect/sql/SqlError"
+import { type Care, careFor } from "./partitionCare.ts"
+
+const day = 86_400_000
+
+const days = (name: string, usual: number) =>
+  Config.Number(name).pipe(
+    Config.withDefault(usual),
+    Config.map((value) => Math.max(0, value) * day)
+  )
+
+const settings = Config.all({
+  rawKeep: days("TELEMETRY_RAW_RETENTION_DAYS", 7),
+  rawMaxBytes: Config.Number("TELEMETRY_RAW_MAX_BYTES").pipe(Config.withDefault(10e9)),
+  framesKeep: days("TELEMETRY_FRAMES_RETENTION_DAYS", 365)
+})
+
+const every = "10 minutes"
+const standByFor = "15 seconds"
+
+const droppedPartitions = Metric.withAttributes(Metric.counter("argusiq_partitions_dropped_total"), { service: "jobs" })
+const movedRows = Metric.withAttributes(Metric.counter("argusiq_partition_rows_moved_total"), { service: "jobs" })
+
+const tell = Effect.fnUntraced(function* (table: string, care: Care) {
+  if (care.dropped.length > 0) yield* Effect.logInfo(`${table}: dropped by retention: ${care.dropped.join(", ")}`)
+  if (care.movedRows > 0)
+    yield* Effect.logInfo(`${table}: ${care.movedRows} rows from outside moved into their partitions`)
+  if (care.removedOutside > 0)
+    yield* Effect.logInfo(`${table}: ${care.removedOutside} expired rows removed from outside`)
+  yield* Metric.update(droppedPartitions, care.dropped.length)
+  yield* Metric.update(movedRows, care.movedRows)
+})
+
+/** Runs until interrupted. What fails is logged and tried again in the next round. Fails only for a wrong setting. */
+export const run: Effect.Effect<never, Config.ConfigError, OwnerSql> = Effect.gen(function* () {
+  const limits = yield* settings
+  const sql = yield* OwnerSql
+  const round = Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis
+    yield* tell("telemetry_frames", yield* careFor(sql, framesTable, { keep: limits.framesKeep }, now))
+    yield* tell(
+      "telemetry_raw",
+      yield* careFor(sql, rawTable, { keep: limits.rawKeep, maxBytes: limits.rawMaxBytes }, now)
+    )
+  })
+  /** The lock lives as long as its connection: each round begins by asking whether that still answers. */
+  const whileOwner = Effect.scoped(
+    Effect.gen(function* () {
+      const connection = yield* sql.reserve
+      const asked = yield* connection.executeUnprepared(
+        "select pg_try_advisory_lock(hashtext('argusiq/jobs')) as owner",
+        [],
+        undefined
+      )
+      if ((asked[0] as { readonly owner: boolean } | undefined)?.owner !== true) return
+      yield* Effect.addFinalizer(() =>
+        connection
+          .executeUnprepared("select pg_advisory_unlock(hashtext('argusiq/jobs'))", [], undefined)
+          .pipe(Effect.ignore)
+      )
+      while (true) {
+        yield* connection.executeUnprepared("select 1", [], undefined)
+        yield* round
+        yield* Effect.sleep(every)
+      }
+    })
+  )
+  return yield* whileOwner.pipe(
+    Effect.catch((error: SqlError) =>
+      Effect.logWarning("Care for the telemetry partitions failed; trying again", error)
+    ),
+    Effect.andThen(Effect.sleep(standByFor)),
+    Effect.forever
+  )
+})

@@ -1,0 +1,88 @@
+/**
+ * What a running platform says of itself: its ports, its dependencies, its consumers against the log.
+ * @module
+ */
+import { Effect } from "effect"
+import { connect } from "node:net"
+import type { PlatformRecord } from "../DataDirectory.ts"
+import { connectToPlatform, inWords } from "../PlatformClient.ts"
+import { fault, fine, type Finding, note } from "./Finding.ts"
+
+/** Seconds of lag from which a consumer is called behind. */
+const BEHIND_SECONDS = 30
+
+const accepts = (url: string) =>
+  Effect.callback<boolean>((resume) => {
+    const { hostname, port } = new URL(url)
+    const socket = connect({ host: hostname, port: Number(port), timeout: 2_000 })
+    const answer = (open: boolean) => {
+      socket.destroy()
+      resume(Effect.succeed(open))
+    }
+    socket.once("connect", () => answer(true))
+    socket.once("timeout", () => answer(false))
+    socket.once("error", () => answer(false))
+  })
+
+export const ports = (record: PlatformRecord): Effect.Effect<ReadonlyArray<Finding>> =>
+  Effect.forEach(
+    [
+      { what: "HTTP", url: record.http },
+      { what: "MQTT", url: record.mqtt }
+    ],
+    ({ what, url }) =>
+      url === undefined
+        ? Effect.succeed(note(what, "not served by this process"))
+        : Effect.map(accepts(url), (open) =>
+            open
+              ? fine(what, url)
+              : fault(what, `${url} does not answer`, "Look at the platform's log; restart it if it hangs")
+          )
+  )
+
+const dependencies = Effect.gen(function* () {
+  const { api } = yield* connectToPlatform
+  const ready = yield* api.health.ready().pipe(Effect.mapError(inWords("/ready does not answer")))
+  return ready.dependencies.map(({ name, state, detail }) =>
+    state === "up"
+      ? fine(name, detail ?? "up")
+      : fault(name, detail ?? "down", "It is tried again without end; the platform's log says more")
+  )
+})
+
+const consumers = Effect.gen(function* () {
+  const { api } = yield* connectToPlatform
+  const { items } = yield* api.operations.consumers().pipe(Effect.mapError(inWords("Consumers cannot be listed")))
+  const groups = Map.groupBy(items, ({ group }) => group)
+  return [...groups].flatMap(([group, partitions]): ReadonlyArray<Finding> => {
+    const stopped = partitions.filter(({ state }) => state === "stopped")
+    if (stopped.length > 0) {
+      return stopped.map(({ topic, partition, next, end, detail }) =>
+        fault(
+          group,
+          `${topic}/${partition} stands still: its offset is ${next}, the log ends at ${end}`,
+          detail ?? "The platform's log says why"
+        )
+      )
+    }
+    const lag = partitions.reduce((sum, one) => sum + one.lag, 0)
+    const seconds = Math.max(0, ...partitions.map(({ lagSeconds }) => lagSeconds))
+    const waiting = partitions.find(({ state }) => state === "waiting")
+    if (waiting !== undefined) return [note(group, `waits: ${waiting.detail ?? "a dependency is away"}; ${lag} behind`)]
+    if (seconds > BEHIND_SECONDS)
+      return [note(group, `${lag} messages behind, the oldest ${Math.round(seconds)} s old`)]
+    return [fine(group, lag === 0 ? "has read everything" : `${lag} messages behind`)]
+  })
+})
+
+/** A question that cannot be asked is a finding too. */
+const orFault = <R>(what: string, findings: Effect.Effect<ReadonlyArray<Finding>, { readonly message: string }, R>) =>
+  Effect.catch(findings, (error) => Effect.succeed([fault(what, error.message, "Look at the platform's log")]))
+
+export const services = (record: PlatformRecord) =>
+  record.services.includes("api")
+    ? Effect.map(
+        Effect.all([orFault("Readiness", dependencies), orFault("Consumers", consumers)]),
+        (findings): ReadonlyArray<Finding> => findings.flat()
+      )
+    : Effect.succeed([note("Consumers", "this process runs without the service api, which would know")])

@@ -1,0 +1,24 @@
+/**
+ * The services that a platform can run.
+ * @module
+ */
+import { Result } from "effect"
+
+export const ServiceNames = ["bridge", "dispatcher", "normalizer", "telemetry-writer", "jobs", "api"] as const
+export type ServiceName = (typeof ServiceNames)[number]
+
+const isServiceName = (name: string): name is ServiceName => ServiceNames.some((known) => known === name)
+
+/** A list of names separated by commas, blanks allowed; fails with what it does not know. */
+export const parseServices = (list: string): Result.Result<ReadonlySet<ServiceName>, string> => {
+  const names = list
+    .split(",")
+    .map((name) => name.trim())
+    .filter((name) => name !== "")
+  const unknown = names.filter((name) => !isServiceName(name))
+  if (unknown.length > 0) {
+    return Result.fail(`unknown service ${unknown.join(", ")}; known are ${ServiceNames.join(", ")}`)
+  }
+  if (names.length === 0) return Result.fail(`no service named; known are ${ServiceNames.join(", ")}`)
+  return Result.succeed(new Set(names.filter(isServiceName)))
+}

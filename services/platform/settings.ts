@@ -1,0 +1,186 @@
+/**
+ * The settings of a platform as a table: what is printed at start and what stops a start. Each is read again, with the
+ * same meaning, by the layer that uses it.
+ * @module
+ */
+import { Config, Effect, Option, Redacted, Result, Schema } from "effect"
+import { Refusal } from "./errors.ts"
+import { ServiceNames, parseServices } from "./services.ts"
+
+interface Setting {
+  readonly name: string
+  /** What holds when the variable is not set, in words. */
+  readonly unset: string
+  /** What may be written, in words. */
+  readonly allowed: string
+  readonly config: Config.Config<unknown>
+  readonly secret?: boolean
+}
+
+const PostgresUrl = Schema.String.check(
+  Schema.makeFilter(
+    (url: string) => (URL.canParse(url) && /^postgres(ql)?:$/.test(new URL(url).protocol)) || "not a URL"
+  )
+)
+const Email = Schema.String.check(Schema.isPattern(/^[^\s@]+@[^\s@]+$/))
+const Password = Schema.String.check(Schema.isMinLength(12))
+const Limit = Schema.FiniteFromString.pipe(Schema.decodeTo(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))))
+const Services = Schema.String.check(Schema.makeFilter((list: string) => Result.isSuccess(parseServices(list))))
+
+const Count = Schema.FiniteFromString.pipe(Schema.decodeTo(Schema.Int.check(Schema.isGreaterThan(0))))
+const Amount = Schema.FiniteFromString.check(Schema.isGreaterThanOrEqualTo(0))
+
+const count = (name: string, unset: string, of: string): Setting => ({
+  name,
+  unset,
+  allowed: `a whole number of ${of} above 0`,
+  config: Config.schema(Count, name)
+})
+
+const amount = (name: string, unset: string, of: string): Setting => ({
+  name,
+  unset,
+  allowed: `a number of ${of}`,
+  config: Config.schema(Amount, name)
+})
+
+const port = (name: string, unset: string): Setting => ({
+  name,
+  unset,
+  allowed: "a port from 1 to 65535",
+  config: Config.Port(name)
+})
+
+const databaseUrl = (name: string, unset: string): Setting => ({
+  name,
+  unset,
+  allowed: "postgres://user:password@host:5432/database",
+  config: Config.schema(PostgresUrl, name),
+  secret: true
+})
+
+export const settings: ReadonlyArray<Setting> = [
+  {
+    name: "ARGUSIQ_DATA_DIR",
+    unset: "./data in the checkout",
+    allowed: "a directory that this user may write",
+    config: Config.String("ARGUSIQ_DATA_DIR")
+  },
+  {
+    name: "ARGUSIQ_SERVICES",
+    unset: "all",
+    allowed: `any of ${ServiceNames.join(", ")}, separated by commas`,
+    config: Config.schema(Services, "ARGUSIQ_SERVICES")
+  },
+  { name: "ARGUSIQ_DEMO", unset: "0", allowed: "1 or 0", config: Config.Boolean("ARGUSIQ_DEMO") },
+  {
+    name: "ARGUSIQ_ADMIN_EMAIL",
+    unset: "admin@localhost",
+    allowed: "an e-mail address",
+    config: Config.schema(Email, "ARGUSIQ_ADMIN_EMAIL")
+  },
+  {
+    name: "ARGUSIQ_ADMIN_PASSWORD",
+    unset: "generated at the first start and printed once",
+    allowed: "at least 12 characters",
+    config: Config.schema(Password, "ARGUSIQ_ADMIN_PASSWORD"),
+    secret: true
+  },
+  { name: "HTTP_HOST", unset: "127.0.0.1", allowed: "a host name or address", config: Config.String("HTTP_HOST") },
+  port("HTTP_PORT", "3000"),
+  { name: "MQTT_HOST", unset: "127.0.0.1", allowed: "a host name or address", config: Config.String("MQTT_HOST") },
+  port("MQTT_PORT", "1883"),
+  {
+    name: "MQTT_CONNECT_TIMEOUT",
+    unset: "10 seconds",
+    allowed: 'a duration such as "10 seconds"',
+    config: Config.Duration("MQTT_CONNECT_TIMEOUT")
+  },
+  count("MQTT_MAX_CONNECTIONS", "10000", "connections"),
+  count("INGEST_MAX_BYTES_IN_FLIGHT", "67108864 (64 MiB)", "bytes"),
+  databaseUrl("DATABASE_URL", "the embedded PostgreSQL"),
+  databaseUrl("DATABASE_PIPELINE_URL", "as DATABASE_URL, in the role argusiq_pipeline"),
+  databaseUrl("DATABASE_APP_URL", "as DATABASE_URL, in the role argusiq_app"),
+  {
+    name: "DATABASE_MIGRATE",
+    unset: "true",
+    allowed: "true or false; false leaves migrations to argusiq migrate up",
+    config: Config.Boolean("DATABASE_MIGRATE")
+  },
+  count("DATABASE_OWNER_CONNECTIONS", "4", "connections"),
+  count("DATABASE_PIPELINE_CONNECTIONS", "20", "connections"),
+  count("DATABASE_APP_CONNECTIONS", "16", "connections"),
+  amount("DATABASE_STATEMENT_TIMEOUT_MS", "30000", "milliseconds; 0 switches it off"),
+  count("PROFILE_CACHE_SIZE", "200000", "devices"),
+  amount("TELEMETRY_RAW_RETENTION_DAYS", "7", "days"),
+  amount("TELEMETRY_RAW_MAX_BYTES", "10000000000 (10 GB)", "bytes"),
+  amount("TELEMETRY_FRAMES_RETENTION_DAYS", "365", "days"),
+  {
+    name: "ARGUSIQ_BUS_FORGET_GROUPS",
+    unset: "none",
+    allowed: "names of consumer groups that no longer exist, separated by commas",
+    config: Config.Array(Schema.NonEmptyString, "ARGUSIQ_BUS_FORGET_GROUPS")
+  },
+  {
+    name: "TELEMETRY_RATE_LIMIT_PER_MINUTE",
+    unset: "100",
+    allowed: "a whole number of HTTP messages per device and minute; 0 switches the limit off",
+    config: Config.schema(Limit, "TELEMETRY_RATE_LIMIT_PER_MINUTE")
+  },
+  {
+    name: "LOG_FORMAT",
+    unset: "pretty; json with NODE_ENV=production",
+    allowed: "pretty or json",
+    config: Config.Literals(["pretty", "json"], "LOG_FORMAT")
+  },
+  {
+    name: "LOG_LEVEL",
+    unset: "Info",
+    allowed: "Trace, Debug, Info, Warn, Error or Fatal",
+    config: Config.LogLevel("LOG_LEVEL")
+  }
+]
+
+/** What this version cannot do, although it is easily expected: set, they stop the start. */
+const unsupported: ReadonlyArray<{ readonly name: string; readonly instead: string }> = [
+  { name: "KAFKA_BROKERS", instead: "the embedded log" },
+  { name: "REDIS_URL", instead: "the cache in memory" },
+  { name: "MQTT_URL", instead: "the embedded MQTT broker" },
+  { name: "MQTTS_PORT", instead: "plain MQTT on the loopback interface" }
+]
+
+const isSet = (name: string) =>
+  Effect.map(Config.option(Config.String(name)), (value) => Option.isSome(value) && value.value !== "")
+
+/** One line per variable with a wrong value; empty when the platform can start with what is set. */
+export const wrongSettings = Effect.gen(function* () {
+  const lines: Array<string> = []
+  for (const setting of settings) {
+    if (!(yield* isSet(setting.name))) continue
+    const result = yield* Effect.result(setting.config)
+    if (Result.isFailure(result)) {
+      const value = setting.secret === true ? "" : `=${yield* Config.String(setting.name)}`
+      lines.push(`${setting.name}${value} is wrong. Allowed: ${setting.allowed}. Not set: ${setting.unset}.`)
+    }
+  }
+  for (const { name, instead } of unsupported) {
+    if (yield* isSet(name)) lines.push(`${name} is not supported yet. Unset it; ${instead} is used.`)
+  }
+  return lines
+})
+
+/** Stops the start when a variable has a wrong value. */
+export const checkSettings = Effect.flatMap(wrongSettings, (lines) =>
+  lines.length === 0 ? Effect.void : Effect.fail(new Refusal({ message: lines.join("\n") }))
+)
+
+/** `NAME=value` of what is set, secrets redacted, and a note of how many stand at their defaults. */
+export const describeSettings = Effect.gen(function* () {
+  const set: Array<string> = []
+  for (const { name, secret } of settings) {
+    if (!(yield* isSet(name))) continue
+    const value = yield* Config.Redacted(name)
+    set.push(`${name}=${secret === true ? String(value) : Redacted.value(value)}`)
+  }
+  return set
+})

@@ -1,0 +1,29 @@
+/**
+ * The services that work without a port: the pipeline's consumers, and the jobs.
+ * @module
+ */
+import { dispatcher } from "@argusiq/dispatcher/Dispatcher.ts"
+import * as Jobs from "@argusiq/jobs/Jobs.ts"
+import type { Consumer } from "@argusiq/layers/bus/Consumer.ts"
+import { run as runConsumer } from "@argusiq/layers/bus/consumer/run.ts"
+import { normalizer } from "@argusiq/normalizer/Normalizer.ts"
+import { rawWriter, writer } from "@argusiq/telemetry-writer/TelemetryWriter.ts"
+import { Effect } from "effect"
+import type { ServiceName } from "./services.ts"
+import type { Worker } from "./workers.ts"
+
+const consume = <E, R>(consumer: Effect.Effect<Consumer, E, R>) => Effect.flatMap(consumer, runConsumer)
+
+type Needs<T> = T extends { readonly run: Effect.Effect<unknown, unknown, infer R> } ? R : never
+
+const all = [
+  { service: "dispatcher", name: "dispatcher", run: consume(dispatcher) },
+  { service: "normalizer", name: "normalizer", run: consume(normalizer) },
+  { service: "telemetry-writer", name: "telemetry-writer", run: consume(writer) },
+  { service: "telemetry-writer", name: "telemetry-writer (raw copy)", run: consume(rawWriter) },
+  { service: "jobs", name: "jobs", run: Jobs.run }
+] as const
+
+/** What the chosen services run, each for ever. */
+export const workersOf = (services: ReadonlySet<ServiceName>): ReadonlyArray<Worker<Needs<(typeof all)[number]>>> =>
+  all.filter(({ service }) => services.has(service))

@@ -1,0 +1,35 @@
+import { feedsOf, Groups, pipeline } from "@argusiq/domain/pipeline.ts"
+import { deadLetterTopic, Topics, topicTable } from "@argusiq/domain/topics.ts"
+import { assert, it } from "@effect/vitest"
+
+it("the first topic is fed by the clock alone", () => {
+  assert.deepStrictEqual(feedsOf(Topics.raw, Groups.dispatcher), { clock: true, groups: [] })
+})
+
+it("a topic is fed by the groups that write it, as far as they have read", () => {
+  assert.deepStrictEqual(feedsOf(Topics.endpoint, Groups.normalizer), {
+    clock: false,
+    groups: [{ group: Groups.dispatcher, topic: Topics.raw }]
+  })
+  assert.deepStrictEqual(feedsOf(Topics.normalized, Groups.telemetryWriter), {
+    clock: false,
+    groups: [{ group: Groups.normalizer, topic: Topics.endpoint }]
+  })
+})
+
+it("a dead-letter topic is fed by all that read its topic, and no group waits for itself", () => {
+  assert.deepStrictEqual(feedsOf(deadLetterTopic(Topics.raw), Groups.rawCopy), {
+    clock: true,
+    groups: [{ group: Groups.dispatcher, topic: Topics.raw }]
+  })
+})
+
+it("every topic that a stage reads is in the table of topics and is fed by something", () => {
+  for (const { group, reads } of pipeline) {
+    for (const topic of reads) {
+      assert.isTrue(topicTable.has(topic), topic)
+      const { clock, groups } = feedsOf(topic, group)
+      assert.isTrue(clock || groups.length > 0, `${topic} for ${group}`)
+    }
+  }
+})

@@ -1,0 +1,31 @@
+/**
+ * The `argusiq` command in a process of its own.
+ * @module
+ */
+import { spawn } from "node:child_process"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { nodeBinary } from "../support/PlatformProcess.ts"
+
+const main = join(fileURLToPath(new URL("../..", import.meta.url)), "services/platform/main.ts")
+
+export interface Ended {
+  readonly code: number | null
+  readonly output: string
+  readonly errors: string
+}
+
+/** Runs the command to its end. Nothing of the surroundings reaches it but PATH and what `env` gives. */
+export const argusiq = (parameters: ReadonlyArray<string>, env: Readonly<Record<string, string>>): Promise<Ended> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(nodeBinary, [main, ...parameters], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { PATH: process.env["PATH"] ?? "", ...env }
+    })
+    let output = ""
+    let errors = ""
+    child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()))
+    child.stderr.on("data", (chunk: Buffer) => (errors += chunk.toString()))
+    child.on("error", reject)
+    child.on("close", (code) => resolve({ code, output, errors }))
+  })

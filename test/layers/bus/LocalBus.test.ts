@@ -1,0 +1,242 @@
+/**
+ * The embedded log: the contract of the bus, and what only an embedded log has.
+ * @module
+ */
+import { BusUnavailable } from "@argusiq/domain/errors.ts"
+import { type Topic } from "@argusiq/domain/topics.ts"
+import { Bus, type BusRecord } from "@argusiq/layers/bus/Bus.ts"
+import { layer, type LocalBusOptions, LogRetention, makeLog } from "@argusiq/layers/bus/local/LocalBus.ts"
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Context, Deferred, Effect, Exit, Layer, Logger, type Scope, Stream } from "effect"
+import { spawn, spawnSync } from "node:child_process"
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { Adapter, busContract } from "./BusContract.ts"
+import { Disk, ModelStorage } from "./ModelStorage.ts"
+
+const quiet = Logger.layer([])
+
+const freshDirectory = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "argusiq-bus-"))),
+  (directory) => Effect.sync(() => rmSync(directory, { recursive: true }))
+)
+
+const localBus = (options: LocalBusOptions) => layer({ minFreeBytes: 0, ...options }).pipe(Layer.provide(quiet))
+
+const adapter = Layer.effect(
+  Adapter,
+  Effect.map(LogRetention, ({ run }) => ({ retain: Effect.asVoid(run) }))
+)
+
+const publishAndKill =
+  (directory: string, topics: ReadonlyArray<Topic>) =>
+  (records: ReadonlyArray<BusRecord>): Effect.Effect<void> =>
+    Effect.callback((resume) => {
+      const texts = records.map(({ value, ...record }) => ({ ...record, text: new TextDecoder().decode(value) }))
+      const script = fileURLToPath(new URL("publishAndWait.ts", import.meta.url))
+      const child = spawn(process.execPath, [script, directory, JSON.stringify(topics), JSON.stringify(texts)], {
+        stdio: ["ignore", "pipe", "inherit"]
+      })
+      let killed = false
+      child.stdout.on("data", () => {
+        killed = true
+        child.kill("SIGKILL")
+      })
+      child.on("exit", () => resume(killed ? Effect.void : Effect.die("the publisher ended by itself")))
+    })
+
+busContract("the bus on the embedded log", ({ topics, concurrency }) =>
+  Effect.map(freshDirectory, (directory) => ({
+    layer: adapter.pipe(Layer.provideMerge(localBus({ directory, topics, concurrency }))),
+    publishAndKill: publishAndKill(directory, topics)
+  }))
+)
+
+const topic = (name: string, partitions: number, more: Partial<Topic> = {}): Topic => ({
+  name,
+  partitions,
+  retentionMillis: 86_400_000,
+  retentionBytes: 1_073_741_824,
+  maxRecordBytes: 100_000,
+  ...more
+})
+
+const record = (key: string, text = ""): BusRecord => ({
+  topic: "t",
+  key,
+  headers: {},
+  value: new TextEncoder().encode(text)
+})
+
+const one = [topic("t", 1)]
+
+const read = Effect.flatMap(Bus, (bus) => Stream.runCollect(bus.read({ topic: "t", partition: 0 }, 0n, 2n ** 53n - 1n)))
+
+/** Why it could not be done, in words. */
+const refusalOf = Effect.fnUntraced(function* <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) {
+  const exit = yield* Effect.exit(Effect.scoped(effect))
+  if (Exit.isSuccess(exit)) return assert.fail("it was to be refused")
+  const error = Cause.squash(exit.cause)
+  return error instanceof BusUnavailable && error.cause instanceof Error
+    ? error.cause.message
+    : (error as Error).message
+})
+
+describe("the embedded log", () => {
+  it.live("refuses to open with another number of partitions and names the topic, both counts and the way out", () =>
+    Effect.gen(function* () {
+      const directory = yield* freshDirectory
+      yield* Effect.scoped(Layer.build(localBus({ directory, topics: [topic("readings.v1", 4)] })))
+      const refusal = yield* refusalOf(Layer.build(localBus({ directory, topics: [topic("readings.v1", 5)] })))
+      for (const part of ["readings.v1", "4 partitions", "5 in", "readings.v2"]) assert.include(refusal, part)
+      yield* Effect.scoped(Layer.build(localBus({ directory, topics: [topic("readings.v1", 4)] })))
+    })
+  )
+
+  it.live("keeps the records of each topic when topics are added to the table, in any order", () =>
+    Effect.gen(function* () {
+      const directory = yield* freshDirectory
+      yield* Effect.flatMap(Bus, (bus) => bus.publish([record("a", "first")])).pipe(
+        Effect.provide(localBus({ directory, topics: one }))
+      )
+      const read2 = yield* read.pipe(Effect.provide(localBus({ directory, topics: [topic("before", 2), ...one] })))
+      assert.deepStrictEqual(
+        read2.map(({ value }) => new TextDecoder().decode(value)),
+        ["first"]
+      )
+    })
+  )
+
+  it.live("is open in one process only and names the one that has it", () =>
+    Effect.gen(function* () {
+      const directory = yield* freshDirectory
+      const log = () => localBus({ directory, topics: one })
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* Layer.build(log())
+          assert.include(yield* refusalOf(Layer.build(log())), `process ${process.pid} `)
+        })
+      )
+      writeFileSync(join(directory, "lock"), JSON.stringify({ pid: process.ppid }))
+      assert.include(yield* refusalOf(Layer.build(log())), `process ${process.ppid} `)
+    })
+  )
+
+  it.live("opens when the process in its lock file is gone, or is another one with the same id", () =>
+    Effect.gen(function* () {
+      const directory = yield* freshDirectory
+      const gone = spawnSync(process.execPath, ["--version"]).pid
+      const stale = [{ pid: gone }, { pid: process.pid }, { pid: process.ppid, startedAt: "1" }]
+      for (const owner of stale) {
+        writeFileSync(join(directory, "lock"), JSON.stringify(owner))
+        yield* Effect.scoped(Layer.build(localBus({ directory, topics: one })))
+      }
+      assert.deepStrictEqual(
+        readdirSync(directory).filter((name) => name.startsWith("lock")),
+        [],
+        "nothing is left behind"
+      )
+    })
+  )
+
+  it.live("accepts nothing while the disk has too little space, says how much, and goes on by itself", () =>
+    Effect.gen(function* () {
+      const directory = yield* freshDirectory
+      const starved = localBus({ directory, topics: one, minFreeBytes: 2 ** 60 })
+      const publish = Effect.flatMap(Bus, (bus) => bus.publish([record("a")]))
+      const refusal = yield* refusalOf(publish.pipe(Effect.provide(starved)))
+      assert.include(refusal, "GiB are free")
+      let full: string | undefined
+      const services = yield* makeLog(new ModelStorage({ disk: new Disk() }), () => full, { topics: one })
+      const bus = Context.get(services, Bus)
+      yield* bus.publish([record("a", "0")])
+      full = "full"
+      assert.strictEqual(yield* refusalOf(bus.publish([record("a", "1")])), "full")
+      full = undefined
+      yield* bus.publish([record("a", "2")])
+      const kept = yield* read.pipe(Effect.provide(services))
+      assert.deepStrictEqual(
+        kept.map(({ value }) => new TextDecoder().decode(value)),
+        ["0", "2"]
+      )
+    })
+  )
+
+  it.live("settles what was published before it closes", () =>
+    Effect.gen(function* () {
+      const directory = yield* freshDirectory
+      const settled: Array<boolean> = []
+      yield* Effect.gen(function* () {
+        const bus = yield* Bus
+        for (let i = 0; i < 500; i++) {
+          yield* Effect.forkDetach(
+            Effect.onExit(bus.publish([record(`k${i}`)]), (exit) =>
+              Effect.sync(() => settled.push(Exit.isSuccess(exit)))
+            )
+          )
+        }
+        yield* Effect.sleep(0)
+      }).pipe(Effect.provide(localBus({ directory, topics: one })))
+      yield* Effect.sleep(5)
+      const kept = yield* read.pipe(Effect.provide(localBus({ directory, topics: one })))
+      assert.strictEqual(settled.length, 500)
+      assert.strictEqual(kept.length, settled.filter(Boolean).length, "acknowledged and appended are the same")
+      assert.isAbove(kept.length, 0)
+    })
+  )
+
+  it.live("reads from the store no more than it hands out", () =>
+    Effect.gen(function* () {
+      let visited = 0
+      class Counting extends ModelStorage {
+        override scan(...[slot, from, to, visit]: Parameters<ModelStorage["scan"]>): void {
+          super.scan(slot, from, to, (offset, bytes) => {
+            visited++
+            return visit(offset, bytes)
+          })
+        }
+      }
+      const services = yield* makeLog(new Counting({ disk: new Disk() }), () => undefined, { topics: one })
+      const bus = Context.get(services, Bus)
+      yield* bus.publish(Array.from({ length: 1_000 }, () => record("a")))
+      let batches = 0
+      const gate = yield* Deferred.make<void>()
+      const subscription = { group: "g", topics: ["t"], maxRecords: 10, maxBytes: 1_000_000, maxWaitMillis: 0 }
+      yield* Effect.forkScoped(
+        bus.subscribe(subscription, () => Effect.suspend(() => (++batches < 3 ? Effect.void : Deferred.await(gate))))
+      )
+      while (batches < 3) yield* Effect.sleep(1)
+      yield* Effect.sleep(20)
+      const atGate = visited
+      yield* Deferred.succeed(gate, undefined)
+      assert.isAtMost(atGate, 3 * 11, "ten records and a look at the first, for each batch")
+    })
+  )
+
+  it.live("says which group holds a topic above its limit, and lets go of a group that is to be forgotten", () =>
+    Effect.gen(function* () {
+      const directory = yield* freshDirectory
+      const topics = [topic("t", 1, { retentionBytes: 1_000 })]
+      const retain = Effect.flatMap(LogRetention, ({ run }) => run)
+      yield* Effect.gen(function* () {
+        const bus = yield* Bus
+        yield* bus.seek("abandoned", [{ topic: "t", partition: 0, offset: 0n }])
+        yield* bus.publish(Array.from({ length: 5_000 }, () => record("a", "x".repeat(100))))
+        const { removed, heldBack } = yield* retain
+        assert.strictEqual(removed, 0)
+        assert.include(heldBack[0], { topic: "t", group: "abandoned" })
+      }).pipe(Effect.provide(localBus({ directory, topics })))
+      const { removed, heldBack } = yield* retain.pipe(
+        Effect.provide(localBus({ directory, topics, forgetGroups: ["abandoned"] }))
+      )
+      assert.isAbove(removed, 4_900)
+      assert.deepStrictEqual(heldBack, [])
+      const range = yield* Effect.flatMap(Bus, (bus) => bus.range({ topic: "t", partition: 0 })).pipe(
+        Effect.provide(localBus({ directory, topics }))
+      )
+      assert.deepStrictEqual(range, { start: BigInt(removed), end: 5_000n }, "the start is kept over a restart")
+    })
+  )
+})

@@ -1,0 +1,116 @@
+import { assert, layer } from "@effect/vitest"
+import { RequiredPermission, rolePermissions, roles } from "@argusiq/domain/permissions.ts"
+import { RestApi } from "@argusiq/domain/http/rest.ts"
+import { Authorization } from "@argusiq/domain/http/security.ts"
+import { Context, Effect, Option } from "effect"
+import { type HttpApiEndpoint, type HttpApiGroup } from "effect/http-api"
+import { addOrganization, Api, apiServer, withoutRequestId } from "./apiServer.ts"
+
+const nobody = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+/** Every endpoint behind the authorization, as declared. */
+const guarded = Object.values(RestApi.groups as unknown as Record<string, HttpApiGroup.Top>).flatMap((group) =>
+  Object.values(group.endpoints).filter((endpoint) =>
+    endpoint.middlewares.has(Authorization as never)
+  )
+)
+const permissionOf = (endpoint: HttpApiEndpoint.Top) =>
+  Option.getOrUndefined(Context.getOption(endpoint.annotations, RequiredPermission))
+
+layer(apiServer, { excludeTestServices: true })("tenants and roles", (it) => {
+  it.effect("every route names the permission that it needs", () =>
+    Effect.sync(() => {
+      assert.isAbove(guarded.length, 20)
+      for (const endpoint of guarded) assert.isDefined(permissionOf(endpoint), endpoint.path)
+    })
+  )
+
+  it.effect("another tenant's device, type and key answer exactly as missing ones, on every route", () =>
+    Effect.gen(function* () {
+      const api = yield* Api
+      const { email } = yield* addOrganization("stranger")
+      const owner = yield* api.login()
+      const stranger = yield* api.login(email)
+      const { body: device } = yield* api.call("GET", `/api/v1/devices/${api.firstDevice.deviceId}`, { token: owner })
+      const { body: key } = yield* api.call("POST", `/api/v1/devices/${device.id}/api-keys`, { token: owner })
+      const config = { processingMode: "endpoint" }
+      const routes = (deviceId: string, typeId: string, keyId: string): ReadonlyArray<[string, string, unknown?]> => [
+        ["GET", `/api/v1/devices/${deviceId}`],
+        ["PATCH", `/api/v1/devices/${deviceId}`, { name: "taken over" }],
+        ["PUT", `/api/v1/devices/${deviceId}`, { name: "taken over" }],
+        ["POST", `/api/v1/devices/${deviceId}/decommission`],
+        ["DELETE", `/api/v1/devices/${deviceId}`],
+        ["GET", `/api/v1/devices/${deviceId}/api-keys`],
+        ["POST", `/api/v1/devices/${deviceId}/api-keys`],
+        ["DELETE", `/api/v1/devices/${deviceId}/api-keys/${keyId}`],
+        ["GET", `/api/v1/device-types/${typeId}`],
+        ["PATCH", `/api/v1/device-types/${typeId}`, { name: "taken over" }],
+        ["GET", `/api/v1/device-types/${typeId}/versions`],
+        ["PUT", `/api/v1/device-types/${typeId}/draft`, { config }],
+        ["POST", `/api/v1/device-types/${typeId}/publish`],
+        ["POST", `/api/v1/device-types/${typeId}/test`, { payload: {} }],
+        ["GET", `/api/v1/telemetry/device/${deviceId}`],
+        ["GET", `/api/v1/telemetry/device/${deviceId}?aggregation=1h&metricKey=a`],
+        ["GET", `/api/v1/telemetry/device/${deviceId}/latest`],
+        ["POST", "/api/v1/devices", { name: "mine", deviceTypeId: typeId }]
+      ]
+      const theirs = routes(device.id, device.deviceTypeId, key.id)
+      const missing = routes(nobody, nobody, nobody)
+      for (const [index, [method, path, body]] of theirs.entries()) {
+        const there = yield* api.call(method, path, { token: stranger, body })
+        const absent = yield* api.call(method, missing[index]?.[1] ?? "", {
+          token: stranger,
+          body: method === "POST" && path === "/api/v1/devices" ? missing[index]?.[2] : body
+        })
+        assert.include([404, 422], there.status, `${method} ${path}: ${there.text}`)
+        assert.strictEqual(there.status, absent.status, `${method} ${path}`)
+        assert.deepStrictEqual(withoutRequestId(there.body), withoutRequestId(absent.body), `${method} ${path}`)
+      }
+      const { body: untouched } = yield* api.call("GET", `/api/v1/devices/${device.id}`, { token: owner })
+      assert.deepStrictEqual(untouched, device)
+      for (const list of ["devices", "device-types"]) {
+        const { body } = yield* api.call("GET", `/api/v1/${list}`, { token: stranger })
+        assert.deepStrictEqual(body.items, [])
+      }
+      const { body: me } = yield* api.call("GET", "/api/v1/auth/me", { token: stranger })
+      const switched = yield* api.call("POST", "/api/v1/auth/switch", {
+        token: stranger,
+        body: { organizationId: device.organizationId }
+      })
+      assert.strictEqual(switched.status, 404)
+      assert.notStrictEqual(me.organizationId, device.organizationId)
+    })
+  )
+
+  it.effect("every role is let through where the table says so, and nowhere else", () =>
+    Effect.gen(function* () {
+      const api = yield* Api
+      const fill = (path: string) =>
+        path.replace(":topic", "telemetry.raw.v1").replaceAll(/:\w+/g, nobody) // what is let through finds nothing
+      for (const role of roles) {
+        const { email } = yield* addOrganization(`only-${role}`, role)
+        const token = yield* api.login(email)
+        for (const endpoint of guarded) {
+          const permission = permissionOf(endpoint)
+          const isAllowed =
+            permission === "none" || (permission !== undefined && rolePermissions[role].has(permission))
+          const answer = yield* api.call(endpoint.method, fill(endpoint.path), { token })
+          assert.strictEqual(answer.status !== 403, isAllowed, `${role} ${endpoint.method} ${endpoint.path}: ${answer.text}`)
+          assert.notStrictEqual(answer.status, 401)
+          assert.isBelow(answer.status, 500, answer.text)
+        }
+      }
+    })
+  )
+
+  it.effect("an administrator of one organization does not operate the platform", () =>
+    Effect.gen(function* () {
+      const api = yield* Api
+      const { email } = yield* addOrganization("local-admin")
+      const token = yield* api.login(email)
+      for (const path of ["/api/v1/topics", "/api/v1/topics/telemetry.raw.v1/records", "/api/v1/consumers"]) {
+        assert.strictEqual((yield* api.call("GET", path, { token })).status, 403)
+      }
+    })
+  )
+})

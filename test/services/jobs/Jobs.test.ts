@@ -1,0 +1,130 @@
+import { assert, layer } from "@effect/vitest"
+import { ConfigProvider, Effect, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+import { setTimeout as delay } from "node:timers/promises"
+import {
+  framesTable,
+  listPartitions,
+  makePartition,
+  partitionAt,
+  rawTable
+} from "../../../layers/database/partitions.ts"
+import { OwnerSql, PipelineSql } from "../../../layers/database/Sql.ts"
+import { run } from "../../../services/jobs/Jobs.ts"
+import { careFor } from "../../../services/jobs/partitionCare.ts"
+import { testDatabase } from "../../support/postgres.ts"
+import { insertFrames, insertRaw } from "../../layers/database/telemetryRows.ts"
+
+const day = 86_400_000
+const countIn = (table: string) =>
+  Effect.flatMap(OwnerSql, (sql) =>
+    Effect.map(sql.unsafe<{ n: number }>(`select count(*)::int as n from ${table}`), (rows) => rows[0]?.n ?? -1)
+  )
+
+const named = (at: number) => partitionAt(framesTable, at).name
+const until = (holds: Effect.Effect<boolean, unknown, OwnerSql>, what: string) =>
+  Effect.gen(function* () {
+    for (let tries = 0; !(yield* holds); tries++) {
+      assert.isBelow(tries, 500, `waited for ${what}`)
+      yield* Effect.promise(() => delay(20))
+    }
+  })
+const hasPartition = (at: number) =>
+  Effect.flatMap(OwnerSql, (sql) =>
+    Effect.map(listPartitions(sql, rawTable), (partitions) =>
+      partitions.some(({ name }) => name === partitionAt(rawTable, at).name)
+    )
+  )
+
+layer(testDatabase, { excludeTestServices: true })("a round of care", (it) => {
+  it.effect(
+    "makes partitions ahead, moves late rows in, drops what expired and clears what never got a partition",
+    () =>
+      Effect.gen(function* () {
+        const sql = yield* OwnerSql
+        const pipeline = yield* PipelineSql
+        const now = Date.parse("2026-06-17T12:00:00Z")
+        yield* makePartition(sql, framesTable, now - 60 * day)
+        const tooFar = now + 100 * day
+        yield* insertFrames(pipeline, [now, now - 20 * day, now - 60 * day, now - 90 * day, 0, tooFar])
+        const care = yield* careFor(sql, framesTable, { keep: 30 * day }, now)
+        assert.deepStrictEqual(care.dropped, [named(now - 60 * day)])
+        assert.strictEqual(care.removedOutside, 2)
+        assert.include(care.made, named(now))
+        assert.include(care.made, named(now - 20 * day))
+        assert.strictEqual(yield* countIn(named(now)), 1)
+        assert.strictEqual(yield* countIn(named(now - 20 * day)), 1)
+        assert.strictEqual(yield* countIn("telemetry_frames_outside"), 1, "the one of the far future waits")
+        const again = yield* careFor(sql, framesTable, { keep: 30 * day }, now)
+        assert.deepStrictEqual(again, { made: [], movedRows: 0, dropped: [], removedOutside: 0 })
+      })
+  )
+
+  it.effect("keeps the audit copy within its bytes", () =>
+    Effect.gen(function* () {
+      const sql = yield* OwnerSql
+      const pipeline = yield* PipelineSql
+      const now = Date.parse("2026-06-17T13:00:00Z")
+      const quarters = [now - day, now - day / 2, now - day / 4, now]
+      for (const quarter of quarters) yield* makePartition(sql, rawTable, quarter)
+      const payload = crypto.getRandomValues(new Uint8Array(60_000))
+      for (const quarter of quarters)
+        yield* insertRaw(
+          pipeline,
+          Array.from({ length: 10 }, () => quarter),
+          { payload }
+        )
+      const care = yield* careFor(sql, rawTable, { keep: 7 * day, maxBytes: 1_800_000 }, now)
+      assert.deepStrictEqual(care.dropped, [
+        partitionAt(rawTable, now - day).name,
+        partitionAt(rawTable, now - day / 2).name
+      ])
+      const bytes = (yield* listPartitions(sql, rawTable)).reduce((sum, partition) => sum + partition.bytes, 0)
+      assert.isAtMost(bytes, 1_800_000)
+      assert.strictEqual(yield* countIn("telemetry_raw"), 20)
+    })
+  )
+})
+
+layer(testDatabase)("the jobs service", (it) => {
+  it.effect("works in one process at a time, goes on through the night, and is taken over when its owner ends", () =>
+    Effect.gen(function* () {
+      const start = 0 // where the test clock stands
+      const sql = yield* OwnerSql
+      const owners = Effect.map(
+        sql<{ n: number }>`select count(*)::int as n from pg_locks where locktype = 'advisory' and granted
+          and database = (select oid from pg_database where datname = current_database())`,
+        (rows) => rows[0]?.n
+      )
+      const first = yield* Effect.forkChild(run)
+      yield* until(hasPartition(start), "the first round")
+      const second = yield* Effect.forkChild(run)
+      yield* Effect.promise(() => delay(200))
+      assert.strictEqual(yield* owners, 1)
+      // The second asks every 15 s and is refused; the first makes what the new weeks need.
+      yield* TestClock.adjust("1 minute")
+      yield* TestClock.adjust("12 hours")
+      yield* until(hasPartition(start + 2.5 * day), "a later round")
+      assert.strictEqual(yield* owners, 1)
+      yield* Fiber.interrupt(first)
+      yield* until(
+        Effect.map(Effect.andThen(TestClock.adjust("15 seconds"), owners), (n) => n === 1),
+        "the takeover"
+      )
+      yield* Fiber.interrupt(second)
+      yield* until(
+        Effect.map(owners, (n) => n === 0),
+        "the release"
+      )
+    })
+  )
+
+  it.effect("refuses a wrong setting by its name", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(run).pipe(
+        Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ TELEMETRY_RAW_MAX_BYTES: "lots" })))
+      )
+      assert.include(error.message, "TELEMETRY_RAW_MAX_BYTES")
+    })
+  )
+})

@@ -1,0 +1,82 @@
+import { assert, layer } from "@effect/vitest"
+import { deadLetterTopic, Topics } from "@argusiq/domain/topics.ts"
+import { Bus } from "@argusiq/layers/bus/Bus.ts"
+import { runConsumer } from "@argusiq/layers/bus/Consumer.ts"
+import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
+import * as ProfileCache from "@argusiq/layers/profiles/ProfileCache.ts"
+import { normalizer } from "@argusiq/normalizer/Normalizer.ts"
+import { Effect, Layer, Metric } from "effect"
+import { insertEndpoint, publishVersion, type TestDevice } from "../../layers/profiles/registry.ts"
+import { testDatabase } from "../../support/postgres.ts"
+import { awaitRecords, rawRecord, recordsOf, testBus } from "../dispatcher/topics.ts"
+
+const running = Layer.effectDiscard(Effect.flatMap(normalizer, (consumer) => Effect.forkScoped(runConsumer(consumer))))
+
+const world = running.pipe(
+  Layer.provideMerge(Layer.mergeAll(ProfileCache.layer({ size: 1_000 }), testBus)),
+  Layer.provideMerge(testDatabase)
+)
+
+const dispatched = (device: TestDevice, payload: string, version = 1) => ({
+  ...rawRecord({
+    ...device,
+    payload,
+    headers: {
+      "device-type-id": device.deviceTypeId,
+      "type-version": String(version),
+      "retry-group": "argusiq.normalizer"
+    }
+  }),
+  topic: Topics.endpoint
+})
+
+const config = {
+  processingMode: "endpoint",
+  extractionRules: {
+    temperature: { path: "$.t", type: "numeric", required: true },
+    humidity: { path: "$.h", type: "numeric" }
+  }
+}
+
+layer(world, { excludeTestServices: true })("the normalizer", (it) => {
+  it.effect("publishes readings under the same key, keeps the envelope, and dead-letters what is poison", () =>
+    Effect.gen(function* () {
+      const bus = yield* Bus
+      const owner = yield* OwnerSql
+      const device = yield* insertEndpoint(config)
+      const { deviceTypeId, tenantId } = device
+      const good = dispatched(device, '{"t":21.5,"h":"wet"}')
+      const sent = [
+        dispatched(device, '{"t":1}'),
+        dispatched(device, "{"),
+        dispatched(device, '{"h":1}'),
+        dispatched(device, '{"t":1}', 7),
+        good
+      ]
+      yield* bus.publish(sent)
+      const letters = yield* awaitRecords(deadLetterTopic(Topics.endpoint), 3)
+      assert.deepStrictEqual(
+        letters.map(({ headers }) => headers["dlq-reason"]),
+        ["Undecodable", "ExtractionFailed", "UnknownProcessingMode"]
+      )
+      assert.deepStrictEqual([...letters[0]!.value], [...sent[1]!.value])
+      const [, record] = yield* awaitRecords(Topics.normalized, 2)
+      const { "retry-group": _, ...envelope } = good.headers
+      assert.strictEqual(record!.key, device.deviceId)
+      assert.deepStrictEqual(record!.headers, envelope)
+      const message = JSON.parse(Buffer.from(record!.value).toString())
+      assert.deepInclude(message, { messageId: good.headers["message-id"], tenantId, deviceId: device.deviceId })
+      assert.deepInclude(message.readings[0], { metrics: { temperature: 21.5 }, typeVersion: 1, deviceTypeId })
+      const skipped = (yield* Metric.snapshot).find(({ id }) => id === "argusiq_skipped_metrics_total")
+      assert.isAtLeast(Number((skipped?.state as { count?: number | bigint } | undefined)?.count ?? 0), 1)
+
+      // A version that came to be without the cache having heard of it is asked for before its messages are refused.
+      yield* owner`alter table device_type_versions disable trigger device_type_versions_inserted`
+      yield* publishVersion({ tenantId, deviceTypeId, number: 2, effectiveAt: Date.now(), config })
+      yield* owner`alter table device_type_versions enable trigger device_type_versions_inserted`
+      yield* bus.publish([dispatched(device, '{"t":2}', 2)])
+      yield* awaitRecords(Topics.normalized, 3)
+      assert.lengthOf(yield* recordsOf(deadLetterTopic(Topics.endpoint)), 3)
+    })
+  )
+})

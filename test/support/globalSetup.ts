@@ -1,0 +1,79 @@
+/**
+ * One real PostgreSQL for the whole test run, on a free port in a fresh directory: started before the first test, stopped
+ * and removed after the last. It holds a migrated template, of which `testDatabase` makes its databases.
+ * @module
+ */
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Exit, Layer, Redacted, Scope } from "effect"
+import { Reactivity } from "effect/reactivity"
+import * as Fs from "node:fs"
+import * as Os from "node:os"
+import * as Path from "node:path"
+import { type TestProject } from "vitest/node"
+import { pools } from "../../layers/database/connect.ts"
+import * as EmbeddedPostgres from "../../layers/database/EmbeddedPostgres.ts"
+import * as Migrate from "../../layers/database/migrate.ts"
+
+export interface TestServer {
+  readonly port: number
+  readonly template: string
+  /** `postgresql://` URLs without a database. */
+  readonly superuser: string
+  readonly owner: string
+  readonly pipeline: string
+  readonly app: string
+}
+
+declare module "vitest" {
+  interface ProvidedContext {
+    readonly postgres: TestServer
+  }
+}
+
+const template = "argusiq_template"
+
+const start = Effect.gen(function* () {
+  const server = yield* EmbeddedPostgres.EmbeddedPostgres
+  const urlOf = (role: "postgres" | "argusiq_owner" | "argusiq_pipeline" | "argusiq_app") =>
+    Redacted.value(server.url(role, ""))
+  yield* Effect.scoped(
+    Effect.gen(function* () {
+      const superuser = yield* PgClient.makeClient({ url: server.url("postgres", "postgres") })
+      yield* superuser.unsafe(`create database ${template} owner argusiq_owner`)
+      const pool = { url: server.url("argusiq_owner", template), maxConnections: 2, statementTimeout: 0 }
+      yield* Effect.provide(Migrate.up(), pools({ owner: pool, pipeline: pool, app: pool }))
+      yield* superuser.unsafe(`alter database ${template} with is_template true allow_connections false`)
+    })
+  ).pipe(Effect.provide(Reactivity.layer))
+  return {
+    port: server.port,
+    template,
+    superuser: urlOf("postgres"),
+    owner: urlOf("argusiq_owner"),
+    pipeline: urlOf("argusiq_pipeline"),
+    app: urlOf("argusiq_app")
+  } satisfies TestServer
+})
+
+export default async (project: TestProject) => {
+  const directory = Fs.mkdtempSync(Path.join(Os.tmpdir(), "argusiq-test-postgres-"))
+  Fs.chmodSync(directory, 0o755)
+  const scope = Effect.runSync(Scope.make())
+  const stop = async () => {
+    await Effect.runPromise(Scope.close(scope, Exit.void))
+    Fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+  }
+  try {
+    const server = EmbeddedPostgres.layer({
+      directory: Path.join(directory, "postgres"),
+      // The databases of a test run end with it; tests of durability run servers of their own.
+      settings: { fsync: "off", synchronous_commit: "off", full_page_writes: "off", max_connections: "200" }
+    })
+    const context = await Effect.runPromise(Layer.buildWithScope(server, scope))
+    project.provide("postgres", await Effect.runPromise(Effect.provide(start, context)))
+  } catch (cause) {
+    await stop()
+    throw cause
+  }
+  return stop
+}
