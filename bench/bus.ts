@@ -95,24 +95,29 @@ const main = Effect.gen(function* () {
   rows["read"] = { "per second": Math.round((read * 1_000) / (performance.now() - start)) }
 
   let handled = 0
+  let onHandled: (() => void) | undefined
   const before = performance.now()
   const reader = yield* bus
     .subscribe(
       { group: "bench", topics: [Topics.raw], maxRecords: 2_000, maxBytes: 16_777_216, maxWaitMillis: 5 },
-      (batch) => Effect.sync(() => void (handled += batch.records.length))
+      (batch) =>
+        Effect.sync(() => {
+          handled += batch.records.length
+          onHandled?.()
+        })
     )
     .pipe(Effect.forkChild)
   while (handled < read) yield* Effect.sleep(5)
   rows["handled by a group"] = { "per second": Math.round((handled * 1_000) / (performance.now() - before)) }
 
   const latencies: Array<number> = []
-  const from = handled
   for (let i = 0; i < 300; i++) {
-    const at = performance.now()
+    const start = performance.now()
+    const delivered = new Promise<void>((resolve) => (onHandled = resolve))
     yield* bus.publish([record()])
-    while (handled < from + i + 1) yield* Effect.yieldNow
-    latencies.push(performance.now() - at)
-    yield* Effect.sleep(7)
+    yield* Effect.promise(() => delivered)
+    latencies.push(performance.now() - start)
+    yield* Effect.sleep(10)
   }
   latencies.sort((a, b) => a - b)
   yield* Fiber.interrupt(reader)

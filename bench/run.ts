@@ -97,8 +97,11 @@ const measure = async (
     },
     platform.dataDirectory
   )
-  await eventually("storing the last message", 300, async () =>
-    (await countSince(sql, load.startedAtMicros)) >= load.acknowledged ? true : undefined, 200
+  await eventually(
+    "storing the last message",
+    300,
+    async () => ((await countSince(sql, load.startedAtMicros)) >= load.acknowledged ? true : undefined),
+    200
   )
   clearInterval(watch)
   const after = { platform: cpuMicros(platform.pid), postgres: cpuMicros(postgres, { withDescendants: true }) }
@@ -165,7 +168,9 @@ const main = async () => {
     const fsync = fsyncMillis(platform.dataDirectory)
     await sql.close()
     console.table([row(`${options["low-rate"]} msg/s`, low), row(options.rate ?? "as fast as it goes", full)])
-    console.log(`fsync: p50 ${fsync.p50.toFixed(2)} ms, p99 ${fsync.p99.toFixed(2)} ms; ${cpus().length} × ${cpus()[0]?.model}`)
+    console.log(
+      `fsync: p50 ${fsync.p50.toFixed(2)} ms, p99 ${fsync.p99.toFixed(2)} ms; ${cpus().length} × ${cpus()[0]?.model}`
+    )
     if (full.stored !== full.acknowledged) console.log(`LOST: ${full.acknowledged} acknowledged, ${full.stored} stored`)
     if (options.json !== undefined) writeFileSync(options.json, JSON.stringify({ options, low, full, fsync }, null, 2))
   } catch (error) {

@@ -65,10 +65,7 @@ const isSame = (left: unknown, right: unknown): boolean => {
 }
 
 /** Why a configuration cannot be published: what cannot be compiled, and each test vector that gives something else. */
-export const publicationFaults = (
-  config: DeviceTypeConfig,
-  receivedAt: Instant
-): ReadonlyArray<ConfigurationFault> => {
+export const publicationFaults = (config: DeviceTypeConfig, receivedAt: Instant): ReadonlyArray<ConfigurationFault> => {
   const compiled = compileDeviceType(config)
   if (Result.isFailure(compiled)) return faultsOf(compiled.failure)
   return config.testVectors.flatMap(({ expected, name, payload }, index): ReadonlyArray<ConfigurationFault> => {

@@ -49,7 +49,11 @@ const attributes = {
 export const NewDevice = Schema.Struct({ name: label(200), deviceTypeId: DeviceTypeId, ...attributes }).annotate({
   identifier: "NewDevice",
   examples: [
-    { name: "Boiler 3", deviceTypeId: DeviceTypeId.make("01890a5d-ac96-774b-bcce-b302099a8057"), serialNumber: "B3-2024" }
+    {
+      name: "Boiler 3",
+      deviceTypeId: DeviceTypeId.make("01890a5d-ac96-774b-bcce-b302099a8057"),
+      serialNumber: "B3-2024"
+    }
   ]
 })
 export type NewDevice = typeof NewDevice.Type

@@ -14,16 +14,15 @@ export const Readiness = Schema.Struct({
 }).annotate({ identifier: "Readiness" })
 export type Readiness = typeof Readiness.Type
 
-export class HealthApi extends HttpApiGroup.make("health")
-  .add(
-    HttpApiEndpoint.get("health", "/health", {
-      success: Schema.Struct({ status: Schema.Literal("ok") }).annotate({ identifier: "Health" })
-    }).annotate(OpenApi.Summary, "The process answers"),
-    HttpApiEndpoint.get("ready", "/ready", {
-      success: [Readiness, Readiness.annotate({ identifier: "NotReady" }).pipe(HttpApiSchema.status(503))]
-    }).annotate(OpenApi.Summary, "200 when every dependency is up, else 503; each with its state"),
-    HttpApiEndpoint.get("metrics", "/metrics", {
-      success: Schema.String.pipe(HttpApiSchema.asText({ contentType: "text/plain; version=0.0.4; charset=utf-8" })),
-      error: Forbidden
-    }).annotate(OpenApi.Summary, "Prometheus metrics; from this machine, or with the command line's token")
-  ) {}
+export class HealthApi extends HttpApiGroup.make("health").add(
+  HttpApiEndpoint.get("health", "/health", {
+    success: Schema.Struct({ status: Schema.Literal("ok") }).annotate({ identifier: "Health" })
+  }).annotate(OpenApi.Summary, "The process answers"),
+  HttpApiEndpoint.get("ready", "/ready", {
+    success: [Readiness, Readiness.annotate({ identifier: "NotReady" }).pipe(HttpApiSchema.status(503))]
+  }).annotate(OpenApi.Summary, "200 when every dependency is up, else 503; each with its state"),
+  HttpApiEndpoint.get("metrics", "/metrics", {
+    success: Schema.String.pipe(HttpApiSchema.asText({ contentType: "text/plain; version=0.0.4; charset=utf-8" })),
+    error: Forbidden
+  }).annotate(OpenApi.Summary, "Prometheus metrics; from this machine, or with the command line's token")
+) {}

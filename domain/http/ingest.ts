@@ -87,15 +87,7 @@ const description =
 const contract = {
   payload: IngestBody,
   success: [Accepted, AllAccepted],
-  error: [
-    InvalidRequest,
-    Forbidden,
-    BodyTooLarge,
-    Unprocessable,
-    TooManyRequests,
-    InternalFault,
-    Unavailable
-  ]
+  error: [InvalidRequest, Forbidden, BodyTooLarge, Unprocessable, TooManyRequests, InternalFault, Unavailable]
 } as const
 
 export class IngestGroup extends HttpApiGroup.make("ingest")

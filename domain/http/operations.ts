@@ -36,13 +36,20 @@ export const ConsumerState = Schema.Struct({
   group: Schema.String,
   topic: Schema.String,
   partition: Schema.Int,
-  next: Offset,
+  next: Offset, // of a stopped one: the stored offset that does not fit the log
   end: Offset,
   lag: Schema.Int,
   lagSeconds: Schema.Finite,
   state: Schema.Literals(["running", "waiting", "stopped", "elsewhere"]), // elsewhere: not consumed by this process
   detail: Schema.NullOr(Schema.String)
 }).annotate({ identifier: "ConsumerState" })
+
+/** A partition of a consumer group that has stopped because its offset does not fit the log. */
+export const StoppedPartition = Schema.Struct({
+  group: Schema.String,
+  topic: Schema.String,
+  partition: Schema.Int
+}).annotate({ identifier: "StoppedPartition" })
 
 export const Invalidation = Schema.Union([
   Schema.Struct({ type: Schema.Literals(["device", "device-type"]), id: Uuid }),
@@ -76,6 +83,17 @@ export class OperationsApi extends HttpApiGroup.make("operations")
       OpenApi.Summary,
       "How far each consumer group has come"
     ),
+    HttpApiEndpoint.post("accept", "/consumers/accept", {
+      payload: StoppedPartition,
+      success: Schema.Struct({ next: Offset }).annotate({ identifier: "AcceptedOffset" }),
+      error: NotFound
+    })
+      .annotate(OpenApi.Summary, "Go on with a stopped partition at the oldest record of the log")
+      .annotate(
+        OpenApi.Description,
+        "A decision that cannot be taken back: what the log has lost never comes to this group. What the group has stored " +
+          "already is recognised and not stored twice."
+      ),
     HttpApiEndpoint.post("invalidate", "/cache/invalidate", {
       payload: Invalidation,
       success: HttpApiSchema.NoContent

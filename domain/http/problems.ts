@@ -13,7 +13,11 @@ const members = {
   errors: Schema.optionalKey(Schema.Array(Fault)),
   requestId: Schema.optionalKey(Schema.String) // also in the header x-request-id and in the platform's log
 }
-const declare = <const Status extends number, const Name extends string>(status: Status, name: Name, title: string) => ({
+const declare = <const Status extends number, const Name extends string>(
+  status: Status,
+  name: Name,
+  title: string
+) => ({
   type: `urn:argusiq:problem:${name}` as const,
   status,
   title

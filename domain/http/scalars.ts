@@ -14,12 +14,16 @@ export const text = (maxLength: number) =>
         (value.isWellFormed() && !/(?![\t\n\r])\p{Cc}/u.test(value)) || "control character or lone surrogate"
     )
   )
-export const label = (maxLength: number) => text(maxLength).check(Schema.isPattern(/\S/, { message: "must not be blank" }))
+export const label = (maxLength: number) =>
+  text(maxLength).check(Schema.isPattern(/\S/, { message: "must not be blank" }))
 
 /** Any case is accepted in a path; ids are lower case everywhere else. */
 export const idParams = {
   id: Schema.String.pipe(
-    Schema.decodeTo(Uuid, { decode: SchemaGetter.transform((id) => id.toLowerCase()), encode: SchemaGetter.passthrough() })
+    Schema.decodeTo(Uuid, {
+      decode: SchemaGetter.transform((id) => id.toLowerCase()),
+      encode: SchemaGetter.passthrough()
+    })
   )
 }
 
@@ -49,7 +53,11 @@ export const InstantFromIso = Schema.String.annotate({ format: "date-time" }).pi
       const micros = microsFromIso(iso)
       return micros === undefined
         ? Effect.fail(
-            new SchemaIssue.InvalidValue({ message: "must be an ISO 8601 instant such as 2026-01-31T08:00:00Z" }, iso, options)
+            new SchemaIssue.InvalidValue(
+              { message: "must be an ISO 8601 instant such as 2026-01-31T08:00:00Z" },
+              iso,
+              options
+            )
           )
         : Effect.succeed(micros)
     }),
@@ -60,8 +68,7 @@ export const InstantFromIso = Schema.String.annotate({ format: "date-time" }).pi
 export const IsoInstant = Schema.String.annotate({ format: "date-time", examples: ["2026-01-31T08:00:00.000Z"] })
 
 /** How many items a page has at most. */
-export const limit = (most: number) =>
-  Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: most }))
+export const limit = (most: number) => Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: most }))
 
 /** Where the next page goes on: opaque, as the answer before gave it. */
 export const Cursor = Schema.String.check(Schema.isMaxLength(2_000))

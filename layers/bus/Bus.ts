@@ -55,21 +55,27 @@ export class Bus extends Context.Service<
      * After an error any part of them may have been appended. */
     publish(records: ReadonlyArray<BusRecord>): Effect.Effect<void, BusUnavailable | RecordTooLarge | UnknownTopic>
     /** Runs until interrupted; interruption lets running batches end. `handle` is sequential in a partition, concurrent across, oldest
-     * record first; interrupted when its partition is revoked. Its success commits `batch.next`: the truth without `startAt`, with it
-     * only what retention and `lag` go by. */
+     * record first; interrupted when its partition is revoked. Subscriptions of one group share the partitions. Success of `handle`
+     * commits `batch.next`: the truth without `startAt`, with it only what retention and `lag` go by. */
     subscribe<E, R>(
       subscription: Subscription,
       handle: (batch: Batch) => Effect.Effect<void, E, R>
     ): Effect.Effect<never, E | BusUnavailable | UnknownTopic, R | Scope.Scope>
-    /** From `from` up to but not including `to`; starts at the oldest record when `from` has been removed. */
+    /** From `from` up to but not including `to`, or to the end of the log as it is when reached; starts at the oldest record when
+     * `from` has been removed. */
     read(at: TopicPartition, from: bigint, to: bigint): Stream.Stream<StoredRecord, BusUnavailable | UnknownTopic>
     range(
       at: TopicPartition
     ): Effect.Effect<{ readonly start: bigint; readonly end: bigint }, BusUnavailable | UnknownTopic>
+    /** Of the first record appended at `time` or later; the end when there is none. */
     offsetAt(at: TopicPartition, time: Instant): Effect.Effect<bigint, BusUnavailable | UnknownTopic>
+    /** By partition of the group: its committed offset, the records from there to the end, and the seconds that the first of them has
+     * been in the log. Empty: the group has never subscribed. */
     lag(
       group: string
     ): Effect.Effect<ReadonlyArray<Position & { readonly records: bigint; readonly seconds: number }>, BusUnavailable>
+    /** Moves the group, and its running subscriptions: a batch being handled meanwhile no longer counts. Offsets outside the log stop
+     * their partition. Completes when durable. */
     seek(group: string, to: ReadonlyArray<Position>): Effect.Effect<void, BusUnavailable>
   }
 >()("argusiq/layers/bus/Bus") {}

@@ -21,7 +21,9 @@ export class CommandLineToken extends Context.Service<
     CommandLineToken,
     Effect.gen(function* () {
       const path = join(yield* dataDirectory, "cli-token")
-      const token = yield* keptSecret(path, () => Promise.resolve(`${prefix}${randomBytes(32).toString("base64url")}\n`))
+      const token = yield* keptSecret(path, () =>
+        Promise.resolve(`${prefix}${randomBytes(32).toString("base64url")}\n`)
+      )
       const expected = digest(token.trim())
       return CommandLineToken.of({
         isToken: (presented) => presented.startsWith(prefix) && timingSafeEqual(digest(presented), expected)

@@ -63,13 +63,13 @@ export const ensureFirstAdministrator: Effect.Effect<
   OwnerSql | Passwords
 > = Effect.gen(function* () {
   const sql = yield* OwnerSql
-  const { administrator, tenantId } = yield* sql.withTransaction(
+  return yield* sql.withTransaction(
     Effect.gen(function* () {
       yield* sql`select pg_advisory_xact_lock(${firstStartLock})`
-      return yield* administratorOf
+      const { administrator, tenantId } = yield* administratorOf
+      return { administrator, firstDevice: tenantId === undefined ? undefined : yield* firstDeviceOf(tenantId) }
     })
   )
-  return { administrator, firstDevice: tenantId === undefined ? undefined : yield* firstDeviceOf(tenantId) }
 }).pipe(Effect.withSpan("ensureFirstAdministrator"))
 
 const administratorOf = Effect.gen(function* () {
@@ -125,7 +125,10 @@ const addFirstDevice = Effect.fnUntraced(function* (tenantId: string, userId: st
       ${userId}::uuid)`
 })
 
-/** The first device with a key that works: the kept one, or another when that is lost or revoked. */
+/**
+ * The first device with a key that works: the kept one, or another when that is lost or revoked. The file is written before the
+ * transaction ends: where that fails, the next start finds a key that does not work and makes another.
+ */
 const firstDeviceOf = Effect.fnUntraced(function* (tenantId: string) {
   const sql = yield* OwnerSql
   const path = join(yield* dataDirectory, "first-device.json")

@@ -18,7 +18,11 @@ export class LoginAttempts {
 
   /** Begins an attempt. Undefined: go on, and call `withdraw` unless the attempt was refused; else the seconds to wait. */
   begin(account: string, address: string, nowMillis: number): number | undefined {
-    const counters = this.#of(account, address).map(([key, budget]) => ({ key, budget, counter: this.#at(key, nowMillis) }))
+    const counters = this.#of(account, address).map(([key, budget]) => ({
+      key,
+      budget,
+      counter: this.#at(key, nowMillis)
+    }))
     const exceeded = counters.filter(({ budget, counter }) => counter.count >= budget)
     if (exceeded.length > 0) {
       return Math.ceil((Math.max(...exceeded.map(({ counter }) => counter.endsAt)) - nowMillis) / 1_000)
@@ -49,7 +53,9 @@ export class LoginAttempts {
 
   #at(key: string, nowMillis: number): Counter {
     const counter = this.#counters.get(key)
-    return counter === undefined || counter.endsAt <= nowMillis ? { count: 0, endsAt: nowMillis + windowMillis } : counter
+    return counter === undefined || counter.endsAt <= nowMillis
+      ? { count: 0, endsAt: nowMillis + windowMillis }
+      : counter
   }
 
   /** Ended windows first; then the oldest, for memory is bounded whatever is tried. */

@@ -9,12 +9,48 @@ export const minimumPasswordLength = 12
 
 /** The most used passwords of twelve characters and more, and what people type when they are told to use twelve. */
 const common = new Set([
-  "123456789012", "1234567890123", "12345678901234", "123456123456", "123123123123", "111111111111", "000000000000",
-  "abcdefghijkl", "aaaaaaaaaaaa", "qwertyuiopas", "qwertyuiop12", "qwertyuiop123", "1q2w3e4r5t6y", "1qaz2wsx3edc",
-  "zxcvbnm12345", "asdfghjkl123", "passwordpassword", "password1234", "password12345", "password123456", "password1234!",
-  "password123!", "passw0rd1234", "p@ssw0rd1234", "adminadminadmin", "administrator", "administrator1", "admin1234567",
-  "admin12345678", "welcome12345", "welcome123456", "changeme1234", "changemechangeme", "letmeinletmein", "iloveyou1234",
-  "iloveyouiloveyou", "qwertyqwerty", "qwerty123456", "default12345", "argusiqargusiq", "argusiq12345", "unknownunknown"
+  "123456789012",
+  "1234567890123",
+  "12345678901234",
+  "123456123456",
+  "123123123123",
+  "111111111111",
+  "000000000000",
+  "abcdefghijkl",
+  "aaaaaaaaaaaa",
+  "qwertyuiopas",
+  "qwertyuiop12",
+  "qwertyuiop123",
+  "1q2w3e4r5t6y",
+  "1qaz2wsx3edc",
+  "zxcvbnm12345",
+  "asdfghjkl123",
+  "passwordpassword",
+  "password1234",
+  "password12345",
+  "password123456",
+  "password1234!",
+  "password123!",
+  "passw0rd1234",
+  "p@ssw0rd1234",
+  "adminadminadmin",
+  "administrator",
+  "administrator1",
+  "admin1234567",
+  "admin12345678",
+  "welcome12345",
+  "welcome123456",
+  "changeme1234",
+  "changemechangeme",
+  "letmeinletmein",
+  "iloveyou1234",
+  "iloveyouiloveyou",
+  "qwertyqwerty",
+  "qwerty123456",
+  "default12345",
+  "argusiqargusiq",
+  "argusiq12345",
+  "unknownunknown"
 ])
 
 /** What is wrong with a password that somebody chose; undefined when it is accepted. */
@@ -41,7 +77,12 @@ interface Parameters {
 }
 const present: Parameters = { memory: 19_456, passes: 2, parallelism: 1 }
 
-const derive = (password: string, nonce: Uint8Array, parameters: Parameters, tagLength: number): Effect.Effect<Buffer> =>
+const derive = (
+  password: string,
+  nonce: Uint8Array,
+  parameters: Parameters,
+  tagLength: number
+): Effect.Effect<Buffer> =>
   Effect.callback((resume) => {
     argon2("argon2id", { message: password.normalize("NFC"), nonce, tagLength, ...parameters }, (error, key) => {
       resume(error === null ? Effect.succeed(key) : Effect.die(error))

@@ -96,15 +96,16 @@ export class Users extends Context.Service<
         }>`select id, name, slug, status, created_at, version from organizations where id = ${tenantId}::uuid`.pipe(
           inTenant(tenantId),
           withSql,
-          Effect.map(([row]): Organization | undefined =>
-            row && {
-              id: row.id,
-              name: row.name,
-              slug: row.slug,
-              status: row.status,
-              createdAt: row.created_at.toISOString(),
-              version: row.version
-            }
+          Effect.map(
+            ([row]): Organization | undefined =>
+              row && {
+                id: row.id,
+                name: row.name,
+                slug: row.slug,
+                status: row.status,
+                createdAt: row.created_at.toISOString(),
+                version: row.version
+              }
           ),
           orUnavailable
         )

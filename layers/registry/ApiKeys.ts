@@ -31,11 +31,7 @@ export class ApiKeys extends Context.Service<
   {
     list(actor: Actor, deviceId: string): Effect.Effect<ReadonlyArray<ApiKey>, NotRegistered | DatabaseUnavailable>
     /** The answer is the only place where the key is ever seen. */
-    create(
-      actor: Actor,
-      deviceId: string,
-      expiresAt?: Instant
-    ): Effect.Effect<NewApiKey, NotRegistered | WriteRefusal>
+    create(actor: Actor, deviceId: string, expiresAt?: Instant): Effect.Effect<NewApiKey, NotRegistered | WriteRefusal>
     /** Revoking it again changes nothing. */
     revoke(actor: Actor, deviceId: string, keyId: string): Effect.Effect<void, NotRegistered | DatabaseUnavailable>
   }
@@ -44,8 +40,10 @@ export class ApiKeys extends Context.Service<
     ApiKeys,
     Effect.gen(function* () {
       const sql = yield* AppSql
-      const scoped = (actor: Actor) => <A, E>(effect: Effect.Effect<A, E>) =>
-        Effect.provideService(inTenant(actor.tenantId)(effect), AppSql, sql)
+      const scoped =
+        (actor: Actor) =>
+        <A, E>(effect: Effect.Effect<A, E>) =>
+          Effect.provideService(inTenant(actor.tenantId)(effect), AppSql, sql)
       const requireDevice = Effect.fnUntraced(function* (deviceId: string) {
         const found = yield* sql`select 1 from devices where id = ${deviceId}::uuid`
         if (found.length === 0) return yield* new NotRegistered({ what: "device" })

@@ -82,8 +82,10 @@ export class DeviceTypes extends Context.Service<
     DeviceTypes,
     Effect.gen(function* () {
       const sql = yield* AppSql
-      const scoped = (actor: Actor) => <A, E>(effect: Effect.Effect<A, E>) =>
-        Effect.provideService(inTenant(actor.tenantId)(effect), AppSql, sql)
+      const scoped =
+        (actor: Actor) =>
+        <A, E>(effect: Effect.Effect<A, E>) =>
+          Effect.provideService(inTenant(actor.tenantId)(effect), AppSql, sql)
       const nowMicros = Effect.map(Clock.currentTimeMillis, (millis) => millis * 1_000)
 
       const select = (where: Fragment, rest: Fragment, sorted: Fragment) => sql<DeviceTypeRow>`

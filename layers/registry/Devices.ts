@@ -52,8 +52,10 @@ export class Devices extends Context.Service<
     Devices,
     Effect.gen(function* () {
       const sql = yield* AppSql
-      const scoped = (actor: Actor) => <A, E>(effect: Effect.Effect<A, E>) =>
-        Effect.provideService(inTenant(actor.tenantId)(effect), AppSql, sql)
+      const scoped =
+        (actor: Actor) =>
+        <A, E>(effect: Effect.Effect<A, E>) =>
+          Effect.provideService(inTenant(actor.tenantId)(effect), AppSql, sql)
 
       const select = (where: Fragment, rest: Fragment, sorted: Fragment) => sql<DeviceRow>`
         select item.id, item.name, item.tenant_id, item.device_type_id, item.external_id, item.serial_number,
@@ -131,7 +133,10 @@ export class Devices extends Context.Service<
             where devices.id = above.parent_device_id and depth < 100
           ) select id from above where id = ${id}::uuid`
         if (rows.length > 0 || parent === id) {
-          return yield* new BadReference({ path: "parentDeviceId", message: "must not be the device itself or behind it" })
+          return yield* new BadReference({
+            path: "parentDeviceId",
+            message: "must not be the device itself or behind it"
+          })
         }
       })
 

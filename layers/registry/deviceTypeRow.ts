@@ -3,11 +3,7 @@
  * @module
  */
 import { DeviceTypeConfig } from "@argusiq/domain/device-type.ts"
-import {
-  type DeviceType,
-  type DeviceTypeSummary,
-  type DeviceTypeVersion
-} from "@argusiq/domain/http/device-types.ts"
+import { type DeviceType, type DeviceTypeSummary, type DeviceTypeVersion } from "@argusiq/domain/http/device-types.ts"
 import { type DeviceTypeId, type TenantId } from "@argusiq/domain/ids.ts"
 import { Schema } from "effect"
 import { isoOrNull } from "./deviceRow.ts"

@@ -17,7 +17,8 @@ export interface Page<A> {
 const Place = Schema.Tuple([Schema.String, Schema.String, Schema.String])
 const decodePlace = Schema.decodeUnknownResult(Schema.fromJsonString(Place))
 
-export const encodeCursor = (place: typeof Place.Type): string => Buffer.from(JSON.stringify(place)).toString("base64url")
+export const encodeCursor = (place: typeof Place.Type): string =>
+  Buffer.from(JSON.stringify(place)).toString("base64url")
 const decodeCursor = (cursor: string) => decodePlace(Buffer.from(cursor, "base64url").toString("utf8"))
 
 /** Sorts that devices and device types share: a column, how its value is written and read back. */
@@ -55,9 +56,7 @@ export const pageClauses = (
   const [, value, id] = place.success
   const beyond = sql.literal(descending ? "<" : ">")
   return Result.succeed(
-    clauses(
-      sql`(item.${sql.literal(column)}, item.id) ${beyond} (${value}::${sql.literal(type)}, ${id}::uuid)`
-    )
+    clauses(sql`(item.${sql.literal(column)}, item.id) ${beyond} (${value}::${sql.literal(type)}, ${id}::uuid)`)
   )
 }
 

@@ -56,8 +56,10 @@ export class TelemetryHistory extends Context.Service<
     TelemetryHistory,
     Effect.gen(function* () {
       const sql = yield* AppSql
-      const scoped = (tenantId: TenantId) => <A, E>(effect: Effect.Effect<A, E>) =>
-        Effect.provideService(inTenant(tenantId)(effect), AppSql, sql)
+      const scoped =
+        (tenantId: TenantId) =>
+        <A, E>(effect: Effect.Effect<A, E>) =>
+          Effect.provideService(inTenant(tenantId)(effect), AppSql, sql)
 
       const device = Effect.fn("TelemetryHistory.device")((tenantId: TenantId, request: HistoryRequest) =>
         Effect.gen(function* () {
@@ -111,7 +113,12 @@ export class TelemetryHistory extends Context.Service<
             metrics: Object.fromEntries(
               Object.entries(row.metrics ?? {}).map(([key, { q, ts, v }]) => [
                 key,
-                { value: v, timestamp: isoFromMicros(ts), quality: q ?? ("good" as const), unit: unitOf?.get(key) ?? null }
+                {
+                  value: v,
+                  timestamp: isoFromMicros(ts),
+                  quality: q ?? ("good" as const),
+                  unit: unitOf?.get(key) ?? null
+                }
               ])
             ),
             lastSeen: isoOrNull(row.last_seen_at),
@@ -131,4 +138,3 @@ interface StoredLatest {
   readonly ts: Instant
   readonly q?: "uncertain" | "bad"
 }
-

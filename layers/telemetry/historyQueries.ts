@@ -100,7 +100,9 @@ export const readFrames = Effect.fnUntraced(function* (sql: SqlClient.SqlClient,
     last = row
   }
   const isMore = last !== undefined && last !== rows.at(-1)
-  return collected.history(isMore && last !== undefined ? encodeCursor([order, Math.round(last.ts), last.reading_id]) : null)
+  return collected.history(
+    isMore && last !== undefined ? encodeCursor([order, Math.round(last.ts), last.reading_id]) : null
+  )
 })
 
 const widths: Readonly<Record<Exclude<Aggregation, "none">, string>> = {
@@ -139,9 +141,7 @@ export const readBuckets = Effect.fnUntraced(function* (sql: SqlClient.SqlClient
   ]
   if (place !== undefined) {
     where.push(
-      order === "asc"
-        ? sql`ts >= ${timestamp(sql, place[1])} + ${width}`
-        : sql`ts < ${timestamp(sql, place[1])}`
+      order === "asc" ? sql`ts >= ${timestamp(sql, place[1])} + ${width}` : sql`ts < ${timestamp(sql, place[1])}`
     )
   }
   // A bucket has at most one row for each key, so these rows hold more than `limit` whole buckets where there are more.

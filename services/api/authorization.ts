@@ -19,7 +19,8 @@ const nowhere = TenantId.make("00000000-0000-0000-0000-000000000000")
 const isTenantId = Schema.is(TenantId)
 
 const unknownCaller = new Unauthenticated({
-  detail: "Send the header Authorization: Bearer with the accessToken from POST /api/v1/auth/login. It lasts 15 minutes."
+  detail:
+    "Send the header Authorization: Bearer with the accessToken from POST /api/v1/auth/login. It lasts 15 minutes."
 })
 
 /** The caller behind a bearer token, undefined when the token is none of ours or has ended. */

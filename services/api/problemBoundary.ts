@@ -36,7 +36,8 @@ const memberOf = (body: HttpServerResponse.HttpServerResponse["body"]): object |
 const withRequestId = (response: HttpServerResponse.HttpServerResponse, requestId: string) => {
   if (response.status < 400) return HttpServerResponse.setHeader(response, "x-request-id", requestId)
   const contentType = contentTypeOf(response)
-  if (contentType.startsWith("application/json")) return HttpServerResponse.setHeader(response, "x-request-id", requestId)
+  if (contentType.startsWith("application/json"))
+    return HttpServerResponse.setHeader(response, "x-request-id", requestId)
   const stated = contentType.startsWith(problemType) ? memberOf(response.body) : undefined
   const { status } = response
   return HttpServerResponse.jsonUnsafe(

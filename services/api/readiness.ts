@@ -14,8 +14,8 @@ import { Context, Effect } from "effect"
 export interface Dependency {
   readonly name: string
   readonly check: Effect.Effect<void, unknown>
-  /** What to tell everybody while it is down. */
-  readonly whenDown: string
+  /** What to tell everybody while it is down; asked then. */
+  readonly whenDown: string | (() => string)
 }
 
 /** What else this process needs besides database, bus and consumers: a listener, for example. */
@@ -26,11 +26,21 @@ export const FurtherDependencies = Context.Reference<ReadonlyArray<Dependency>>(
 
 const patience = "2 seconds"
 
-const stoppedPartitions = (registry: StatusRegistry) =>
-  Effect.suspend(() => {
-    const stopped = registry.all().filter(({ status }) => status._tag === "Stopped")
-    return stopped.length === 0 ? Effect.void : Effect.fail(stopped)
-  })
+const stoppedConsumers = (registry: StatusRegistry): Dependency => {
+  const groups = () => [
+    ...new Set(
+      registry
+        .all()
+        .filter(({ status }) => status._tag === "Stopped")
+        .map(({ group }) => group)
+    )
+  ]
+  return {
+    name: "consumers",
+    check: Effect.suspend(() => (groups().length === 0 ? Effect.void : Effect.fail("stopped"))),
+    whenDown: () => `${groups().join(", ")} stopped on some partitions: run npx argusiq doctor`
+  }
+}
 
 /** An Effect that looks at every dependency, each for 2 s at most. */
 export const readiness = Effect.gen(function* () {
@@ -40,11 +50,7 @@ export const readiness = Effect.gen(function* () {
   const dependencies: ReadonlyArray<Dependency> = [
     { name: "database", check: Effect.asVoid(sql`select 1`), whenDown: "does not answer" },
     { name: "bus", check: Effect.asVoid(bus.range({ topic: Topics.raw, partition: 0 })), whenDown: "does not answer" },
-    {
-      name: "consumers",
-      check: stoppedPartitions(consumers),
-      whenDown: "a partition has stopped: run npx argusiq doctor"
-    },
+    stoppedConsumers(consumers),
     ...(yield* FurtherDependencies)
   ]
   const look = ({ check, name, whenDown }: Dependency) =>
@@ -55,11 +61,8 @@ export const readiness = Effect.gen(function* () {
         Effect.as(Effect.logWarning(`${name} is down`, cause), { name, state: "down", detail: whenDown } as const)
       )
     )
-  return Effect.map(
-    Effect.forEach(dependencies, look, { concurrency: "unbounded" }),
-    (states): Readiness => ({
-      status: states.every(({ state }) => state === "up") ? "ready" : "not ready",
-      dependencies: states
-    })
-  )
+  return Effect.map(Effect.forEach(dependencies, look, { concurrency: "unbounded" }), (states): Readiness => ({
+    status: states.every(({ state }) => state === "up") ? "ready" : "not ready",
+    dependencies: states
+  }))
 })

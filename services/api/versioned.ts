@@ -7,13 +7,17 @@ import { Effect } from "effect"
 import { HttpEffect, HttpServerResponse } from "effect/http"
 
 /** The version in an if-match header, `"3"` or `3`; undefined when there is none or any is right (`*`). */
-export const basedOn = (headers: { readonly "if-match"?: string }): Effect.Effect<number | undefined, InvalidRequest> => {
+export const basedOn = (headers: {
+  readonly "if-match"?: string
+}): Effect.Effect<number | undefined, InvalidRequest> => {
   const ifMatch = headers["if-match"]?.trim()
   if (ifMatch === undefined || ifMatch === "*") return Effect.succeed(undefined)
   const version = /^(?:W\/)?"?(\d{1,9})"?$/.exec(ifMatch)?.[1]
   if (version !== undefined) return Effect.succeed(Number(version))
   return Effect.fail(
-    new InvalidRequest({ errors: [{ path: "headers.if-match", message: 'must be a version as in the etag, such as "3"' }] })
+    new InvalidRequest({
+      errors: [{ path: "headers.if-match", message: 'must be a version as in the etag, such as "3"' }]
+    })
   )
 }
 
@@ -21,8 +25,6 @@ export const basedOn = (headers: { readonly "if-match"?: string }): Effect.Effec
 export const withEtag = <A extends { readonly version: number }, E, R>(shown: Effect.Effect<A, E, R>) =>
   Effect.tap(shown, ({ version }) =>
     HttpEffect.appendPreResponseHandler((_, response) =>
-      Effect.succeed(
-        response.status < 300 ? HttpServerResponse.setHeader(response, "etag", `"${version}"`) : response
-      )
+      Effect.succeed(response.status < 300 ? HttpServerResponse.setHeader(response, "etag", `"${version}"`) : response)
     )
   )

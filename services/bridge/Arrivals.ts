@@ -15,8 +15,8 @@ import { Result } from "effect"
 import { randomFillSync } from "node:crypto"
 import { type Incoming } from "./Incoming.ts"
 
-export const GROUP = "argusiq.bridge"
-export const STAGE = "bridge"
+const GROUP = "argusiq.bridge"
+const STAGE = "bridge"
 const MAX_TOPIC_HEADER_UNITS = 1_024
 
 let lastMicros = 0

@@ -10,16 +10,7 @@ import { Safeguards } from "@argusiq/layers/Safeguards.ts"
 import { type DeviceProfile } from "@argusiq/domain/device-type.ts"
 import { type Poison } from "@argusiq/domain/errors.ts"
 import { Cause, Config, Context, Effect, Exit, Latch, Layer, Metric, Result } from "effect"
-import {
-  acceptedRecord,
-  addressOf,
-  judge,
-  nextReceivedAt,
-  nextStamp,
-  refusedByAddress,
-  refusedRecord,
-  type Stamp
-} from "./Arrivals.ts"
+import { acceptedRecord, addressOf, judge, nextStamp, refusedByAddress, refusedRecord, type Stamp } from "./Arrivals.ts"
 import { ByteBudget } from "./ByteBudget.ts"
 import { type Incoming } from "./Incoming.ts"
 import { Lookups } from "./Lookups.ts"
@@ -55,12 +46,7 @@ export class Ingest extends Context.Service<
     offer(message: Incoming, done: () => void): void
     /** For callers that answer: messages whose device is known and has been judged. The ids once all are durable; undefined
      * when the bus is unavailable (some of them may have been stored). */
-    accept(
-      messages: ReadonlyArray<Incoming>,
-      device: DeviceProfile
-    ): Effect.Effect<ReadonlyArray<string> | undefined>
-    /** Notes an attempt on another organization's data: a security event, at most one per device and minute. */
-    noteMismatch(deviceId: string, tenantId: string, attempt: string): void
+    accept(messages: ReadonlyArray<Incoming>, device: DeviceProfile): Effect.Effect<ReadonlyArray<string> | undefined>
   }
 >()("argusiq/bridge/Ingest") {}
 
@@ -219,12 +205,7 @@ const make = Effect.gen(function* () {
     Effect.forkScoped
   )
 
-  return Ingest.of({
-    budget,
-    offer,
-    accept,
-    noteMismatch: (deviceId, tenantId, attempt) => securityEvents.note(deviceId, tenantId, attempt, nextReceivedAt())
-  })
+  return Ingest.of({ budget, offer, accept })
 })
 
 const ignored = () => {}

@@ -3,7 +3,7 @@
  * away an address is neither known nor unknown, and waits.
  * @module
  */
-import { Profiles } from "@argusiq/layers/profiles/Profiles.ts"
+import { type Profiles } from "@argusiq/layers/profiles/Profiles.ts"
 import { type TelemetryTopic } from "@argusiq/domain/bridge.ts"
 import { type DeviceProfile } from "@argusiq/domain/device-type.ts"
 import { Cause, type Context, Effect, Exit, Latch } from "effect"
@@ -72,7 +72,10 @@ export class Lookups {
         : Cause.hasInterruptsOnly(exit.cause)
           ? Effect.interrupt
           : Effect.andThen(
-              Effect.logDebug(`Devices cannot be looked up; messages of ${this.#waiting.size} of them wait`, exit.cause),
+              Effect.logDebug(
+                `Devices cannot be looked up; messages of ${this.#waiting.size} of them wait`,
+                exit.cause
+              ),
               Effect.sleep(RETRY_MILLIS)
             )
     )

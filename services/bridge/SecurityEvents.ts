@@ -29,16 +29,19 @@ export class SecurityEvents {
 
   static make = Effect.fn("SecurityEvents.make")(function* (sql: Context.Service.Shape<typeof PipelineSql>) {
     const queue = yield* Queue.dropping<Attempt>(MAX_WAITING)
-    const store = (attempt: Attempt) => sql`
+    const store = (attempt: Attempt) =>
+      sql`
       insert into system_events (id, tenant_id, event_type, entity_type, entity_id, severity, occurred_at, payload)
       values (
         ${uuidV5(attempt.deviceId, `${TYPE}:${attempt.occurredAt}`)}, ${attempt.tenantId}, ${TYPE}, 'device',
         ${attempt.deviceId}, 'high', timestamptz 'epoch' + ${String(attempt.occurredAt)}::bigint * interval '1 microsecond',
         ${JSON.stringify({ message: attempt.message })}::jsonb)
       on conflict do nothing`.pipe(
-      Effect.retry({ schedule: Schedule.spaced("1 second"), times: 60 }),
-      Effect.catchCause((cause) => Effect.logError(`A security event of device ${attempt.deviceId} is not stored`, cause))
-    )
+        Effect.retry({ schedule: Schedule.spaced("1 second"), times: 60 }),
+        Effect.catchCause((cause) =>
+          Effect.logError(`A security event of device ${attempt.deviceId} is not stored`, cause)
+        )
+      )
     yield* Effect.forkScoped(Effect.forever(Effect.flatMap(Queue.take(queue), store)))
     return new SecurityEvents(queue)
   })

@@ -37,14 +37,22 @@ export const readTopic = (topic: string, visit: (record: StoredRecord) => void) 
     const bus = yield* Bus
     for (const at of partitionsOf(topic)) {
       const { start, end } = yield* bus.range(at)
-      yield* bus.read(at, start, end).pipe(Stream.runForEachArray((records) => Effect.sync(() => records.forEach(visit))))
+      yield* bus
+        .read(at, start, end)
+        .pipe(Stream.runForEachArray((records) => Effect.sync(() => records.forEach(visit))))
     }
   })
 
 /** Runs with the log of a stopped platform. */
-export const withLog = <A, E>(dataDirectory: string, effect: Effect.Effect<A, E, Bus | LocalBus.LogRetention>): Promise<A> =>
+export const withLog = <A, E>(
+  dataDirectory: string,
+  effect: Effect.Effect<A, E, Bus | LocalBus.LogRetention>
+): Promise<A> =>
   Effect.runPromise(
-    Effect.provide(effect, LocalBus.layer({ directory: join(dataDirectory, "bus"), minFreeBytes: 0, retentionMillis: 3_600_000 })) as Effect.Effect<A, unknown>
+    Effect.provide(
+      effect,
+      LocalBus.layer({ directory: join(dataDirectory, "bus"), minFreeBytes: 0, retentionMillis: 3_600_000 })
+    ) as Effect.Effect<A, unknown>
   )
 
 /** Runs with the database of a stopped platform, which is started for it. */
@@ -69,7 +77,9 @@ export const withDatabase = <A>(dataDirectory: string, use: (sql: Superuser) => 
 const backlogOnBus = (group: string, topic: string) =>
   Effect.gen(function* () {
     const bus = yield* Bus
-    const positions = new Map((yield* bus.lag(group)).map((position) => [`${position.topic}/${position.partition}`, position]))
+    const positions = new Map(
+      (yield* bus.lag(group)).map((position) => [`${position.topic}/${position.partition}`, position])
+    )
     let backlog = 0
     for (const at of partitionsOf(topic)) {
       const { start, end } = yield* bus.range(at)
@@ -96,7 +106,9 @@ export const inspect = (dataDirectory: string): Promise<Inspection> =>
       `select "group", topic, partition, next::float8 as next from consumer_offsets where next is not null`
     )
     const next = new Map(offsets.map((row) => [`${row.group}/${row.topic}/${row.partition}`, row.next]))
-    const [frames] = await sql.query<{ stored: number }>("select count(distinct (entity_id, ts, metrics))::int as stored from telemetry_frames")
+    const [frames] = await sql.query<{ stored: number }>(
+      "select count(distinct (entity_id, ts, metrics))::int as stored from telemetry_frames"
+    )
     return await withLog(
       dataDirectory,
       Effect.gen(function* () {

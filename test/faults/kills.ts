@@ -114,7 +114,9 @@ export const takeHoldings = async (dataDirectory: string, devices: ReadonlyArray
     dataDirectory,
     Effect.gen(function* () {
       yield* readTopic(Topics.normalized, (record) => {
-        const message = JSON.parse(text.decode(record.value)) as { readings: ReadonlyArray<{ metrics: { sequence: number } }> }
+        const message = JSON.parse(text.decode(record.value)) as {
+          readings: ReadonlyArray<{ metrics: { sequence: number } }>
+        }
         for (const { metrics } of message.readings) logged[indexOf.get(record.key) ?? -1]?.push(metrics.sequence)
       })
       for (const topic of [Topics.raw, Topics.endpoint, Topics.normalized]) {
@@ -128,7 +130,12 @@ export const takeHoldings = async (dataDirectory: string, devices: ReadonlyArray
   return { stored, logged, deadLettered }
 }
 
-const killPlatform = async (platform: PlatformProcess, ledger: string, devices: number, victim: Victim): Promise<Kill> => {
+const killPlatform = async (
+  platform: PlatformProcess,
+  ledger: string,
+  devices: number,
+  victim: Victim
+): Promise<Kill> => {
   const postgres = platform.postgresPid
   if (victim === "both" && postgres !== undefined) process.kill(postgres, "SIGKILL")
   await platform.kill()
@@ -137,7 +144,13 @@ const killPlatform = async (platform: PlatformProcess, ledger: string, devices: 
     await eventually("the end of PostgreSQL", 20, () => (isAlive(postgres) ? undefined : true))
   }
   const { backlog, redelivered, stored } = await inspect(platform.dataDirectory)
-  return { victim, notStored: total(sent) - stored, notAcknowledged: total(sent) - total(acknowledged), ...backlog, redelivered }
+  return {
+    victim,
+    notStored: total(sent) - stored,
+    notAcknowledged: total(sent) - total(acknowledged),
+    ...backlog,
+    redelivered
+  }
 }
 
 const killPostgres = async (platform: PlatformProcess, ledger: string, devices: number): Promise<Kill> => {
@@ -234,4 +247,3 @@ export const drained = async (platform: PlatformProcess): Promise<void> => {
     250
   )
 }
-

@@ -190,7 +190,8 @@ export class PlatformProcess {
       ...(body === undefined ? {} : { body: JSON.stringify(body) })
     })
     const text = await response.text()
-    const json: unknown = text.length > 0 && /json/.test(response.headers.get("content-type") ?? "") ? JSON.parse(text) : text
+    const json: unknown =
+      text.length > 0 && /json/.test(response.headers.get("content-type") ?? "") ? JSON.parse(text) : text
     return { status: response.status, headers: response.headers, body: json }
   }
 

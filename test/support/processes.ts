@@ -37,7 +37,7 @@ export const descendantsOf = (pid: number): ReadonlyArray<number> => {
     if (parent !== undefined) parents.set(child, parent)
   }
   const found = new Set([pid])
-  for (let grown = true; grown; ) {
+  for (let grown = true; grown;) {
     grown = false
     for (const [child, parent] of parents) {
       if (found.has(parent) && !found.has(child)) {
@@ -52,7 +52,10 @@ export const descendantsOf = (pid: number): ReadonlyArray<number> => {
 
 /** Processor time of a process and of all its descendants, microseconds. */
 export const cpuMicros = (pid: number, options?: { readonly withDescendants?: boolean }): number =>
-  [pid, ...(options?.withDescendants === true ? descendantsOf(pid) : [])].reduce((sum, one) => sum + cpuMicrosOf(one), 0)
+  [pid, ...(options?.withDescendants === true ? descendantsOf(pid) : [])].reduce(
+    (sum, one) => sum + cpuMicrosOf(one),
+    0
+  )
 
 /** Anonymous resident memory in bytes: what the process itself holds, without mapped files. */
 export const rssAnonBytes = (pid: number): number => {

@@ -2,17 +2,26 @@
  * How each partition of each consumer group of this process is doing: what `/ready` and `argusiq doctor` ask.
  * @module
  */
-import type { OffsetOutOfLog } from "@argusiq/domain/errors.ts"
+import type { BusUnavailable, DatabaseUnavailable, Fenced, OffsetOutOfLog } from "@argusiq/domain/errors.ts"
 import type { Instant } from "@argusiq/domain/ids.ts"
-import { Context } from "effect"
+import { Context, type Effect } from "effect"
 import type { TopicPartition } from "../Bus.ts"
 
 export type PartitionStatus =
   | { readonly _tag: "Running" }
   /** It tries again by itself; the reason is a sentence. */
   | { readonly _tag: "Waiting"; readonly reason: string; readonly since: Instant }
-  /** A person has to decide; the explanation says what happened and what to do. */
-  | { readonly _tag: "Stopped"; readonly error: OffsetOutOfLog; readonly explanation: string }
+  /** A person has to decide; the explanation says what happened. `accept` goes on with the log as it is, at its oldest
+   * record, whose offset it gives: what the log has lost never comes to the group. */
+  | {
+      readonly _tag: "Stopped"
+      readonly error: OffsetOutOfLog
+      readonly explanation: string
+      readonly accept: Effect.Effect<bigint, AcceptRefused>
+    }
+
+/** Fenced: another member has the partition by now. */
+export type AcceptRefused = BusUnavailable | DatabaseUnavailable | Fenced
 
 export interface PartitionReport extends TopicPartition {
   readonly group: string

@@ -60,6 +60,14 @@ export const begin = (sql: Sql, { group, topic, partition, epoch }: Owned, logId
       and next is null
   `.pipe(Effect.asVoid)
 
+/** Sets a partition to an offset of this log, whatever it was at; `false` when another has taken the partition over. */
+export const beginAgain = (sql: Sql, { group, topic, partition, epoch }: Owned, logId: string, next: bigint) =>
+  sql`
+    update consumer_offsets set log_id = ${logId}, next = ${String(next)}::bigint, last_message_id = null
+    where "group" = ${group} and topic = ${topic} and partition = ${partition} and epoch = ${String(epoch)}::bigint
+    returning epoch
+  `.pipe(Effect.map((rows) => rows.length === 1))
+
 export interface Move extends Owned {
   readonly from: bigint
   readonly to: bigint

@@ -2,20 +2,16 @@
  * Where a group starts in the partitions it is given, and whether what it remembers still fits the log.
  * @module
  */
-import { OffsetOutOfLog } from "@argusiq/domain/errors.ts"
-import { Effect, Option, Stream } from "effect"
+import { type OffsetOutOfLog } from "@argusiq/domain/errors.ts"
+import { Deferred, Effect, Option, Stream } from "effect"
 import type { Batch, Position, TopicPartition } from "../Bus.ts"
 import type { Loop } from "./Loop.ts"
 import * as Offsets from "./Offsets.ts"
 import { keyOf, Partition } from "./Partition.ts"
+import { type Bounds, type Misfit, misfit, stop } from "./stop.ts"
 
 /** How far back the record before an offset is looked for: a log may have gaps. */
 const gap = 1_000n
-
-interface Misfit {
-  readonly error: OffsetOutOfLog
-  readonly what: string
-}
 
 /** Takes the partitions over; those whose stored offset does not fit the log are reported and stay stopped. */
 export const assign = <R>(loop: Loop<R>, assigned: ReadonlyArray<TopicPartition>) =>
@@ -37,7 +33,7 @@ const assignOnce = Effect.fnUntraced(function* <R>(loop: Loop<R>, assigned: Read
         : yield* startOf(loop, row, bounds, hint)
     if (typeof start !== "bigint") {
       answers.push(start.error)
-      yield* stop(loop, start)
+      yield* stop(loop, { at, epoch: row.epoch, time: row.time }, start)
       continue
     }
     partitions.set(keyOf(at), new Partition(at, row.epoch, start, row.time))
@@ -47,35 +43,8 @@ const assignOnce = Effect.fnUntraced(function* <R>(loop: Loop<R>, assigned: Read
   return answers
 })
 
-interface Bounds {
-  readonly start: bigint
-  readonly end: bigint
-  readonly logId: string
-}
-
 const beyond = "the stored offset lies beyond the log's end: the log has lost records"
 const below = "the stored offset lies below the log's start: records were removed before this group read them"
-
-const misfit = (
-  group: string,
-  { topic, partition }: TopicPartition,
-  { start, end, logId }: Bounds,
-  offset: bigint,
-  storedLogId: string,
-  what: string
-): Misfit => ({
-  error: new OffsetOutOfLog({
-    group,
-    topic,
-    partition,
-    offset: String(offset),
-    start: String(start),
-    end: String(end),
-    logId,
-    storedLogId
-  }),
-  what
-})
 
 /** An offset on the bus is always of the bus's own log. */
 const startOnBus = (
@@ -135,23 +104,41 @@ const recordBefore = Effect.fnUntraced(function* (
   return undefined
 })
 
-/** The records between the offset and the first that came are gone from the log, not just numbered with a gap. */
-export const stopWhereRecordsAreMissing = Effect.fnUntraced(function* <R>(loop: Loop<R>, batch: Batch, next: bigint) {
+/**
+ * The records between the offset and the first that came are gone from the log, not just numbered with a gap. True: they
+ * are, the partition has stopped, and a person has accepted that or the loop is to stop.
+ */
+export const stopWhereRecordsAreMissing = Effect.fnUntraced(function* <R>(
+  loop: Loop<R>,
+  partition: Partition,
+  batch: Batch,
+  next: bigint
+) {
   const { bus, consumer, outages } = loop
   const range = yield* outages.persist(batch, bus.range(batch)).pipe(Effect.orDie)
   if (range.start <= next) return false
   const bounds = { ...range, logId: bus.logId }
-  yield* stop(loop, misfit(consumer.group, batch, bounds, next, bus.logId, below))
+  const accepted = yield* Deferred.make<void>()
+  const found = misfit(consumer.group, batch, bounds, next, bus.logId, below)
+  yield* stop(loop, partition, found, Deferred.succeed(accepted, undefined))
+  yield* Effect.raceFirst(
+    Deferred.await(accepted),
+    Effect.andThen(Deferred.await(outages.stopping), Effect.interrupt)
+  )
   return true
 })
 
-const stop = <R>({ consumer, status }: Loop<R>, { error, what }: Misfit) => {
-  const { group, topic, partition, offset, start, end, logId, storedLogId } = error
-  const explanation =
-    `${group} has stopped on ${topic}/${partition}: ${what} (offset ${offset}, log ${start} to ${end}, ` +
-    `log id ${logId}, stored log id ${storedLogId || "none"}). Nothing is skipped or renumbered; other partitions go on. ` +
-    "Run `argusiq doctor`: it explains the choice between rebuilding from telemetry_raw, accepting the log as it is, " +
-    "and restoring a backup."
-  status.set(consumer.group, { topic, partition }, { _tag: "Stopped", error, explanation })
-  return Effect.logError(explanation)
-}
+/**
+ * The bus was sought past the stored offset, which is the truth where the effects are rows: what lies between would be
+ * skipped. True: there are such records, and the subscription has been sent back to them.
+ */
+export const goBackToSkipped = Effect.fnUntraced(function* <R>({ bus, consumer, outages }: Loop<R>, batch: Batch, next: bigint) {
+  const first = Stream.runHead(bus.read(batch, next, batch.records[0]!.offset))
+  const skipped = yield* outages.persist(batch, first).pipe(Effect.orDie)
+  if (Option.isNone(skipped)) return false
+  yield* Effect.logWarning(
+    `${consumer.group} was sought past its stored offset ${next} on ${keyOf(batch)}; it goes back, since rows tell how far it is`
+  )
+  yield* outages.persist(batch, bus.seek(consumer.group, [{ topic: batch.topic, partition: batch.partition, offset: next }])).pipe(Effect.orDie)
+  return true
+})

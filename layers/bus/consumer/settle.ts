@@ -6,10 +6,10 @@
 import { deadLetterRecord } from "@argusiq/domain/dead-letter.ts"
 import { type Fenced, Poison } from "@argusiq/domain/errors.ts"
 import { deadLetterTopic, topicTable } from "@argusiq/domain/topics.ts"
-import { Clock, Deferred, Effect } from "effect"
+import { Clock, Effect } from "effect"
 import type { Batch, StoredRecord } from "../Bus.ts"
 import type { Outcome } from "../Consumer.ts"
-import { stopWhereRecordsAreMissing } from "./assign.ts"
+import { goBackToSkipped, stopWhereRecordsAreMissing } from "./assign.ts"
 import type { Loop } from "./Loop.ts"
 import * as Offsets from "./Offsets.ts"
 import { type Broken, type Refused } from "./Outages.ts"
@@ -40,11 +40,11 @@ export const settleBatch = Effect.fnUntraced(function* <R>(
   partition: Partition,
   batch: Batch
 ): Effect.fn.Return<void, Fenced, R> {
-  const { consumer, metrics, outages } = loop
+  const { consumer, metrics } = loop
   const next = partition.next
-  if (next !== undefined && batch.records[0]!.offset > next && (yield* stopWhereRecordsAreMissing(loop, batch, next))) {
-    yield* Deferred.await(outages.stopping)
-    return yield* Effect.interrupt
+  if (next !== undefined && batch.records[0]!.offset > next) {
+    if (yield* stopWhereRecordsAreMissing(loop, partition, batch, next)) return
+    if (consumer.offsets === "postgres" && (yield* goBackToSkipped(loop, batch, next))) return
   }
   // On the bus the offset is the bus's own: it may have been set back on purpose.
   const from = consumer.offsets === "bus" ? undefined : next

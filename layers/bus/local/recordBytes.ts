@@ -85,6 +85,9 @@ export const appendedAtOf = (bytes: Uint8Array): Instant => asBuffer(bytes).read
 const asBuffer = (bytes: Uint8Array): Buffer =>
   Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 
+/** Of the record decoded last: most have the same, and comparing them is cheaper than making the strings anew. */
+const lastNames: Array<string> = []
+
 /** The record's value is a view of `bytes`. */
 export const decodeRecord = (topic: string, partition: number, offset: number, bytes: Uint8Array): StoredRecord => {
   const buffer = asBuffer(bytes)
@@ -108,7 +111,10 @@ export const decodeRecord = (topic: string, partition: number, offset: number, b
   for (let i = 1; i < lengths.length; i += 2) {
     const middle = from + (lengths[i] as number)
     const to = middle + (lengths[i + 1] as number)
-    const name = text.substring(from, middle)
+    let name = lastNames[i]
+    if (name === undefined || name.length !== lengths[i] || !text.startsWith(name, from)) {
+      name = lastNames[i] = text.substring(from, middle)
+    }
     const value = text.substring(middle, to)
     if (name === "__proto__") Object.defineProperty(headers, name, { value, enumerable: true })
     else headers[name] = value
@@ -121,6 +127,6 @@ export const decodeRecord = (topic: string, partition: number, offset: number, b
     appendedAt: buffer.readDoubleLE(APPENDED_AT),
     key,
     headers,
-    value: buffer.subarray(at + textBytes)
+    value: new Uint8Array(bytes.buffer, bytes.byteOffset + at + textBytes, bytes.length - at - textBytes)
   }
 }

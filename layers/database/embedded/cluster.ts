@@ -90,10 +90,18 @@ const isEmptyDirectory = (path: string): boolean => {
 
 /** A start that was killed during initdb leaves a directory of this name; nothing in it was ever used. */
 const unfinishedPrefix = "initdb-"
+const discardedPrefix = "discarded-"
+
 const removeUnfinished = (directory: string) => {
   for (const entry of Fs.readdirSync(directory)) {
-    if (entry.startsWith(unfinishedPrefix)) {
-      Fs.rmSync(Path.join(directory, entry), { recursive: true, force: true, maxRetries: 5 })
+    if (!entry.startsWith(unfinishedPrefix) && !entry.startsWith(discardedPrefix)) continue
+    // The killed start's initdb may still be writing: under another name it finds nothing to go on with.
+    const discarded = Path.join(directory, entry.replace(unfinishedPrefix, discardedPrefix))
+    Fs.renameSync(Path.join(directory, entry), discarded)
+    try {
+      Fs.rmSync(discarded, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 })
+    } catch {
+      // What is left of it goes at the next start.
     }
   }
 }

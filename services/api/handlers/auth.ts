@@ -30,7 +30,11 @@ export const auth = HttpApiBuilder.group(
         role: caller.role,
         isPlatformAdmin: caller.isPlatformAdmin,
         permissions: permissions.filter((permission) => isAllowed(caller, permission)),
-        organizations: memberships.map(({ isDefault, role, tenantId }) => ({ organizationId: tenantId, role, isDefault }))
+        organizations: memberships.map(({ isDefault, role, tenantId }) => ({
+          organizationId: tenantId,
+          role,
+          isDefault
+        }))
       }
     })
 
@@ -52,7 +56,9 @@ export const auth = HttpApiBuilder.group(
                 ).pipe(
                   Effect.andThen(
                     Effect.fail(
-                      new TooManyRequests({ detail: `Too many failed attempts. Try again in ${secondsToWait} seconds.` })
+                      new TooManyRequests({
+                        detail: `Too many failed attempts. Try again in ${secondsToWait} seconds.`
+                      })
                     )
                   )
                 )
@@ -70,11 +76,15 @@ export const auth = HttpApiBuilder.group(
         Effect.gen(function* () {
           const { userId } = yield* Principal
           if (userId === undefined) {
-            return yield* new NotFound({ detail: "The command line has no session. Send the header x-organization-id." })
+            return yield* new NotFound({
+              detail: "The command line has no session. Send the header x-organization-id."
+            })
           }
           return yield* sessions.switch(userId, payload.organizationId)
         }).pipe(
-          Effect.catchTag("SignInRefused", () => Effect.fail(new NotFound({ detail: "There is no such organization." }))),
+          Effect.catchTag("SignInRefused", () =>
+            Effect.fail(new NotFound({ detail: "There is no such organization." }))
+          ),
           orProblem
         )
     })

@@ -18,7 +18,8 @@ export const deviceTypes = HttpApiBuilder.group(
       list: ({ query }) => Effect.flatMap(Principal, (caller) => types.list(caller, query)).pipe(orProblem),
       create: ({ payload }) =>
         Effect.flatMap(Principal, (caller) => types.create(caller, payload)).pipe(orProblem, withEtag),
-      get: ({ params }) => Effect.flatMap(Principal, (caller) => types.get(caller, params.id)).pipe(orProblem, withEtag),
+      get: ({ params }) =>
+        Effect.flatMap(Principal, (caller) => types.get(caller, params.id)).pipe(orProblem, withEtag),
       change: ({ headers, params, payload }) =>
         Effect.gen(function* () {
           const version = yield* basedOn(headers)

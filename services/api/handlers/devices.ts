@@ -33,7 +33,8 @@ export const devices = HttpApiBuilder.group(
       list: ({ query }) => Effect.flatMap(Principal, (caller) => devices.list(caller, query)).pipe(orProblem),
       create: ({ payload }) =>
         Effect.flatMap(Principal, (caller) => devices.create(caller, payload)).pipe(orProblem, withEtag),
-      get: ({ params }) => Effect.flatMap(Principal, (caller) => devices.get(caller, params.id)).pipe(orProblem, withEtag),
+      get: ({ params }) =>
+        Effect.flatMap(Principal, (caller) => devices.get(caller, params.id)).pipe(orProblem, withEtag),
       change,
       replace: change,
       decommission: ({ params }) =>

@@ -32,7 +32,9 @@ export const health = HttpApiBuilder.group(
           const token = /^bearer +(\S+)$/i.exec(request.headers["authorization"] ?? "")?.[1]
           const caller = token === undefined ? undefined : yield* callers.identify(token)
           if (!isLocal(request) && caller?.isPlatformAdmin !== true) {
-            return yield* new Forbidden({ detail: "Metrics are for this machine, or for a platform administrator's token." })
+            return yield* new Forbidden({
+              detail: "Metrics are for this machine, or for a platform administrator's token."
+            })
           }
           return yield* PrometheusMetrics.format()
         })

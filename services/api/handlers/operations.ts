@@ -35,8 +35,12 @@ const detailOf = ({ status }: PartitionReport): string | null => {
   if (status._tag === "Running") return null
   return status._tag === "Waiting" ? status.reason : status.explanation
 }
+const notStopped = new NotFound({ detail: "No partition so named has stopped." })
 const noSuchTopic = new NotFound({ detail: "There is no such topic or partition." })
 const keyOf = (group: string, at: TopicPartition) => `${group}/${at.topic}/${at.partition}`
+
+const orNoSuchTopic = <A, E>(effect: Effect.Effect<A, E | UnknownTopic | BusUnavailable>) =>
+  effect.pipe(Effect.catchTag("UnknownTopic", () => Effect.fail(noSuchTopic)))
 
 export const operations = HttpApiBuilder.group(
   RestApi,
@@ -45,9 +49,6 @@ export const operations = HttpApiBuilder.group(
     const bus = yield* Bus
     const profiles = yield* Profiles
     const status = yield* ConsumerStatus
-
-    const orNoSuchTopic = <A, E>(effect: Effect.Effect<A, E | UnknownTopic | BusUnavailable>) =>
-      effect.pipe(Effect.catchTag("UnknownTopic", () => Effect.fail(noSuchTopic)))
 
     const topics = Effect.gen(function* () {
       const items = yield* Effect.forEach(topicTable.values(), (topic) =>
@@ -71,7 +72,9 @@ export const operations = HttpApiBuilder.group(
     const consumers = Effect.gen(function* () {
       const reports = new Map(status.all().map((report) => [keyOf(report.group, report), report]))
       const groups = new Set(Array.from(reports.values(), (report) => report.group))
-      const lags = yield* Effect.forEach(groups, (group) => Effect.map(bus.lag(group), (lag) => lag.map((at) => ({ group, ...at }))))
+      const lags = yield* Effect.forEach(groups, (group) =>
+        Effect.map(bus.lag(group), (lag) => lag.map((at) => ({ group, ...at })))
+      )
       const items = yield* Effect.forEach(lags.flat(), (at) =>
         Effect.map(bus.range(at), ({ end }) => {
           const report = reports.get(keyOf(at.group, at))
@@ -79,7 +82,7 @@ export const operations = HttpApiBuilder.group(
             group: at.group,
             topic: at.topic,
             partition: at.partition,
-            next: String(at.offset),
+            next: report?.status._tag === "Stopped" ? report.status.error.offset : String(at.offset),
             end: String(end),
             lag: Number(at.records),
             lagSeconds: at.seconds,
@@ -89,6 +92,12 @@ export const operations = HttpApiBuilder.group(
         })
       )
       return { items }
+    })
+
+    const accept = Effect.fnUntraced(function* (payload: TopicPartition & { readonly group: string }) {
+      const report = status.all().find((one) => keyOf(one.group, one) === keyOf(payload.group, payload))
+      if (report?.status._tag !== "Stopped") return yield* notStopped
+      return { next: String(yield* report.status.accept) }
     })
 
     return handlers.handleAll({
@@ -120,6 +129,11 @@ export const operations = HttpApiBuilder.group(
           return { items: records.map(shown), next: String(last === undefined ? from : last.offset + 1n) }
         }).pipe(orNoSuchTopic, orProblem),
       consumers: () => consumers.pipe(Effect.catchTag("UnknownTopic", Effect.die), orProblem),
+      accept: ({ payload }) =>
+        accept(payload).pipe(
+          Effect.catchTag("Fenced", () => Effect.fail(notStopped)),
+          orProblem
+        ),
       invalidate: ({ payload }) => orProblem(profiles.invalidate(payload))
     })
   })

@@ -49,6 +49,8 @@ export const busy = Effect.suspend(() =>
 )
 export const tooOften = (perMinute: number, retryAfterSeconds: number) =>
   answerAfter(
-    new TooManyRequests({ detail: `This device may send ${perMinute} requests a minute. Send several messages in one.` }),
+    new TooManyRequests({
+      detail: `This device may send ${perMinute} requests a minute. Send several messages in one.`
+    }),
     retryAfterSeconds
   )

@@ -5,19 +5,21 @@
  */
 import { MAX_PAYLOAD_BYTES, parseTelemetryTopic } from "@argusiq/domain/bridge.ts"
 import { publishPermission, subscribePermission } from "@argusiq/domain/mqtt-permission.ts"
-import mqtt, { type IConnectPacket, type ISubscribePacket, type IUnsubscribePacket, type Packet } from "mqtt-packet"
+import { type IConnectPacket, type ISubscribePacket, type IUnsubscribePacket } from "mqtt-packet"
 import { randomUUID } from "node:crypto"
 import { type Socket } from "node:net"
 import { type Reader } from "../ByteBudget.ts"
 import { type Origin } from "../Incoming.ts"
+import { Acknowledgements } from "./Acknowledgements.ts"
 import { type Broker } from "./Broker.ts"
+import { readControlPacket } from "./control-packet.ts"
 import { PacketFramer, type PacketSink } from "./PacketFramer.ts"
 import { readPublish } from "./publish-packet.ts"
 import * as Reply from "./replies.ts"
 import { type Session } from "./Sessions.ts"
 
 /** Of a packet as a whole: a payload between 8 MiB and this is dead-lettered, beyond it nothing is read. */
-export const MAX_PACKET_BYTES = 9 * 1_048_576
+const MAX_PACKET_BYTES = 9 * 1_048_576
 const MAX_CONTROL_PACKET_BYTES = 65_536
 const MAX_CLIENT_ID_UNITS = 256
 const MAX_UNREAD_BYTES = 1_048_576
@@ -35,13 +37,6 @@ const BudgetSpent = 2
 const AwaitingRoom = 4
 const Backlog = 8
 const Draining = 16
-
-/** An acknowledgement that leaves when all owed before it have left. */
-interface Owed {
-  readonly kind: number
-  readonly packetId: number
-  due: boolean
-}
 
 type Stage = "connecting" | "loggingIn" | "open" | "closed"
 
@@ -62,8 +57,7 @@ export class Connection implements Reader, PacketSink {
   #amid = { packets: -1, since: 0 }
   #reserved = 0
   #unflushed = 0
-  #owed: Array<Owed> = []
-  #flushing = false
+  readonly #acknowledgements = new Acknowledgements((bytes) => this.#write(bytes))
   #topicBytes: Buffer = Buffer.alloc(0)
   #topic = ""
 
@@ -166,7 +160,7 @@ export class Connection implements Reader, PacketSink {
   }
 
   #control(header: number, body: Buffer) {
-    const packet = decode(header, body, this.#version)
+    const packet = readControlPacket(header, body, this.#version)
     if (packet === undefined) return this.#end(Reply.DisconnectReason.malformed)
     if (this.#stage === "connecting") {
       if (packet.cmd === "connect") this.#connect(packet)
@@ -226,7 +220,8 @@ export class Connection implements Reader, PacketSink {
     this.#session = opened.session
     this.#origin = { source: "mqtt", sender, clientId }
     this.#will = packet.will
-    const keepAliveSeconds = packet.keepalive === 0 && v5 ? this.#broker.limits.keepAliveSeconds : packet.keepalive ?? 0
+    const keepAliveSeconds =
+      packet.keepalive === 0 && v5 ? this.#broker.limits.keepAliveSeconds : (packet.keepalive ?? 0)
     this.#keepAliveMillis = keepAliveSeconds * 1500
     this.#stage = "open"
     this.#write(
@@ -271,10 +266,10 @@ export class Connection implements Reader, PacketSink {
     if (this.#unflushed >= MAX_UNFLUSHED) this.#hold(Backlog)
     if (packet.qos === 0) this.#broker.offer(message, this.#flushed)
     else if (packet.qos === 1) {
-      const owed = this.#owe(Reply.Puback, packet.packetId)
+      const owed = this.#acknowledgements.owe(Reply.Puback, packet.packetId)
       this.#broker.offer(message, () => {
         this.#flushed()
-        this.#pay(owed)
+        this.#acknowledgements.pay(owed)
       })
     } else this.#publishOnce(packet.packetId, message)
   }
@@ -287,14 +282,14 @@ export class Connection implements Reader, PacketSink {
       this.#broker.count("receive-maximum")
       return this.#end(Reply.DisconnectReason.receiveMaximum)
     }
-    const owed = this.#owe(Reply.Pubrec, packetId)
+    const owed = this.#acknowledgements.owe(Reply.Pubrec, packetId)
     if (known !== undefined) {
       this.#flushed()
-      if (known.stored) this.#pay(owed)
-      else known.waiting.push(() => this.#pay(owed))
+      if (known.stored) this.#acknowledgements.pay(owed)
+      else known.waiting.push(() => this.#acknowledgements.pay(owed))
       return
     }
-    const entry = { stored: false, waiting: [() => this.#pay(owed)] }
+    const entry = { stored: false, waiting: [() => this.#acknowledgements.pay(owed)] }
     received.set(packetId, entry)
     this.#broker.offer(message, () => {
       this.#flushed()
@@ -305,40 +300,12 @@ export class Connection implements Reader, PacketSink {
 
   #pubrel(packetId: number) {
     this.#session!.received.delete(packetId)
-    this.#pay(this.#owe(Reply.Pubcomp, packetId))
+    this.#acknowledgements.pay(this.#acknowledgements.owe(Reply.Pubcomp, packetId))
   }
 
   #flushed = () => {
     this.#unflushed--
     if (this.#unflushed <= MAX_UNFLUSHED / 2) this.#release(Backlog)
-  }
-
-  #owe(kind: number, packetId: number): Owed {
-    const owed = { kind, packetId, due: false }
-    this.#owed.push(owed)
-    return owed
-  }
-
-  #pay(owed: Owed) {
-    owed.due = true
-    if (this.#flushing || this.#stage === "closed" || this.#owed[0]?.due !== true) return
-    this.#flushing = true
-    process.nextTick(() => this.#acknowledge())
-  }
-
-  /** All acknowledgements that are due up to the first that is not, in one write. */
-  #acknowledge() {
-    this.#flushing = false
-    let count = 0
-    while (this.#owed[count]?.due === true) count++
-    if (count === 0 || this.#stage === "closed") return
-    const bytes = Buffer.allocUnsafe(count * 4)
-    for (let index = 0; index < count; index++) {
-      const { kind, packetId } = this.#owed[index]!
-      Reply.writeAcknowledgement(bytes, index * 4, kind, packetId)
-    }
-    this.#owed.splice(0, count)
-    this.#write(bytes)
   }
 
   // ── subscribing ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -386,7 +353,7 @@ export class Connection implements Reader, PacketSink {
   /** Reads no more; true when nothing is left to acknowledge. */
   drained() {
     this.#hold(Draining)
-    return this.#unflushed === 0 && this.#owed.length === 0
+    return this.#unflushed === 0 && this.#acknowledgements.settled
   }
 
   shutDown() {
@@ -420,7 +387,7 @@ export class Connection implements Reader, PacketSink {
     this.#socket.resume()
     setTimeout(() => this.#socket.destroy(), LINGER_MILLIS).unref()
     this.#unreserve()
-    this.#owed = []
+    this.#acknowledgements.forget()
     this.#broker.budget.remove(this)
     this.#broker.connections.delete(this)
     if (!wasOpen) return
@@ -432,30 +399,4 @@ export class Connection implements Reader, PacketSink {
       this.#broker.offer({ origin, topic: this.#will.topic, contentType: undefined, payload }, () => {})
     }
   }
-}
-
-/** Any packet but PUBLISH, from its first byte and body; undefined when malformed. */
-const decode = (header: number, body: Buffer, protocolVersion: number): Packet | undefined => {
-  let decoded: Packet | undefined
-  let failed = false
-  const parser = mqtt.parser({ protocolVersion })
-  parser.on("packet", (packet) => (decoded ??= packet))
-  parser.on("error", () => (failed = true))
-  try {
-    parser.parse(Buffer.concat([mqttHeader(header, body.length), body]))
-  } catch {
-    return undefined // mqtt-packet throws on some malformed properties
-  }
-  return failed ? undefined : decoded
-}
-
-const mqttHeader = (header: number, length: number) => {
-  const bytes = [header]
-  let rest = length
-  do {
-    const low = rest % 128
-    rest = Math.floor(rest / 128)
-    bytes.push(rest > 0 ? low | 0x80 : low)
-  } while (rest > 0)
-  return Buffer.from(bytes)
 }

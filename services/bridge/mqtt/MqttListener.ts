@@ -83,7 +83,13 @@ export const listen = Effect.gen(function* () {
       PubSub.publishUnsafe(connectionEvents, { kind: "connected", ...device, clientId, at: nextReceivedAt() })
     },
     disconnected: (device, clientId, reason) => {
-      PubSub.publishUnsafe(connectionEvents, { kind: "disconnected", ...device, clientId, at: nextReceivedAt(), reason })
+      PubSub.publishUnsafe(connectionEvents, {
+        kind: "disconnected",
+        ...device,
+        clientId,
+        at: nextReceivedAt(),
+        reason
+      })
     },
     count: (reason) => metrics.refused.pipe(Metric.withAttributes({ reason })).updateUnsafe(1, context),
     fault: (defect) => void run(Effect.logError("A fault of the bridge ended an MQTT connection", defect))

@@ -8,14 +8,6 @@ export const Puback = 0x40
 export const Pubrec = 0x50
 export const Pubcomp = 0x70
 
-/** An acknowledgement with success, which both versions write in four bytes. */
-export const writeAcknowledgement = (target: Buffer, at: number, kind: number, packetId: number) => {
-  target[at] = kind
-  target[at + 1] = 2
-  target[at + 2] = packetId >> 8
-  target[at + 3] = packetId & 0xff
-}
-
 export const pingResponse = Buffer.from([0xd0, 0])
 
 /** Why a CONNECT is refused, with its code in MQTT 3.1.1 and in MQTT 5. */

@@ -6,7 +6,7 @@ import { BusUnavailable, OffsetOutOfLog } from "@argusiq/domain/errors.ts"
 import { type Topic } from "@argusiq/domain/topics.ts"
 import { type Batch, Bus, type BusRecord, type StoredRecord, type Subscription } from "@argusiq/layers/bus/Bus.ts"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Deferred, Effect, Exit, Fiber, type Layer, Logger, type Scope, Stream } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, type Layer, Logger, Result, type Scope, Stream } from "effect"
 
 /** What a test can ask of an adapter beyond the port. Absent: the adapter cannot do it. */
 export class Adapter extends Context.Service<
@@ -201,6 +201,11 @@ export const busContract = (name: string, make: MakeBus): void => {
           yield* Effect.exit(bus.publish([record("one", "a", "x".repeat(99_990), { header: "x".repeat(20) })]))
         )
         assert.include(headers, { _tag: "RecordTooLarge", topic: "one" }, "headers count")
+        const both = yield* Effect.all(
+          [bus.publish([record("one", "a", "refused"), record("other", "a")]), bus.publish([record("many", "a")])],
+          { concurrency: "unbounded", mode: "result" }
+        )
+        assert.isTrue(Result.isFailure(both[0]) && Result.isSuccess(both[1]), "calls made together are judged apart")
         assert.deepStrictEqual(yield* bus.range({ topic: "one", partition: 0 }), { start: 0n, end: 0n })
         yield* bus.publish([record("one", "", "x".repeat(100_000))])
         assert.lengthOf(yield* readAll("one"), 1, "a record of exactly the limit is taken")
@@ -622,6 +627,34 @@ export const busContract = (name: string, make: MakeBus): void => {
         yield* until(() => texts().length >= 6)
         yield* Fiber.interrupt(fiber)
         assert.strictEqual(yield* offset, 6n, "once more at the end")
+      })
+    )
+
+    test(
+      "commits nothing from before a seek that came during beforeCommit",
+      Effect.gen(function* () {
+        const bus = yield* Bus
+        const gate = yield* Deferred.make<void>()
+        let asked = false
+        let blocked = false
+        yield* bus.publish(Array.from({ length: 5 }, (_, i) => record("one", "a", `${i}`)))
+        const { texts } = yield* consume(
+          {
+            maxRecords: 1,
+            maxWaitMillis: 0,
+            beforeCommit: Effect.suspend(() => {
+              asked = true
+              return Deferred.await(gate)
+            })
+          },
+          () => (blocked ? Effect.sleep(300) : Effect.void)
+        )
+        yield* until(() => asked && texts().length === 5)
+        blocked = true
+        yield* bus.seek("group", [{ topic: "one", partition: 0, offset: 2n }])
+        yield* Deferred.succeed(gate, undefined)
+        yield* Effect.sleep(100)
+        assert.strictEqual((yield* bus.lag("group"))[0]?.offset, 2n)
       })
     )
 

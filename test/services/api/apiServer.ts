@@ -66,7 +66,9 @@ const configured = Layer.unwrap(
 
 const infrastructure = Layer.mergeAll(
   ProfileCache.layer({ size: 1_000 }),
-  Layer.unwrap(Effect.map(DataDirectory, (directory) => LocalBus.layer({ directory: join(directory, "bus"), minFreeBytes: 1 })))
+  Layer.unwrap(
+    Effect.map(DataDirectory, (directory) => LocalBus.layer({ directory: join(directory, "bus"), minFreeBytes: 1 }))
+  )
 )
 
 const started = Layer.effect(

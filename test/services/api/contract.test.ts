@@ -19,45 +19,51 @@ const referencesIn = (value: unknown): ReadonlyArray<string> => {
 }
 
 layer(apiServer, { excludeTestServices: true })("the published contract", (it) => {
-  it.effect("is OpenAPI 3.1: every operation has an id of its own, a described answer and its refusals as problems", () =>
-    Effect.gen(function* () {
-      const { body: document } = yield* (yield* Api).call("GET", "/openapi.json")
-      assert.match(document.openapi, /^3\.1\.\d+$/)
-      assert.isString(document.info.title)
-      assert.isString(document.info.version)
-      const operations = Object.entries(document.paths as Record<string, Record<string, Operation>>).flatMap(
-        ([path, item]) => Object.entries(item).map(([method, operation]) => [`${method} ${path}`, operation] as const)
-      )
-      assert.isAbove(operations.length, 25)
-      const ids = operations.map(([, { operationId }]) => operationId)
-      assert.strictEqual(new Set(ids).size, ids.length)
-      for (const [name, operation] of operations) {
-        const { parameters = [], responses } = operation
-        const successes = Object.entries(responses).filter(([status]) => status.startsWith("2"))
-        assert.isAbove(successes.length, 0, name)
-        for (const [status, { content, description }] of Object.entries(responses)) {
-          assert.isNotEmpty(description, `${name} ${status}`)
-          if (status === "204") assert.isUndefined(content, name)
-          else for (const { schema } of Object.values(content ?? {})) assert.isDefined(schema, `${name} ${status}`)
-          if (status !== "204") assert.isNotEmpty(Object.keys(content ?? {}), `${name} ${status}`)
-          if (Number(status) >= 400 && !name.endsWith("/ready")) {
-            assert.deepStrictEqual(Object.keys(content ?? {}), ["application/problem+json"], `${name} ${status}`)
+  it.effect(
+    "is OpenAPI 3.1: every operation has an id of its own, a described answer and its refusals as problems",
+    () =>
+      Effect.gen(function* () {
+        const { body: document } = yield* (yield* Api).call("GET", "/openapi.json")
+        assert.match(document.openapi, /^3\.1\.\d+$/)
+        assert.isString(document.info.title)
+        assert.isString(document.info.version)
+        const operations = Object.entries(document.paths as Record<string, Record<string, Operation>>).flatMap(
+          ([path, item]) => Object.entries(item).map(([method, operation]) => [`${method} ${path}`, operation] as const)
+        )
+        assert.isAbove(operations.length, 25)
+        const ids = operations.map(([, { operationId }]) => operationId)
+        assert.strictEqual(new Set(ids).size, ids.length)
+        for (const [name, operation] of operations) {
+          const { parameters = [], responses } = operation
+          const successes = Object.entries(responses).filter(([status]) => status.startsWith("2"))
+          assert.isAbove(successes.length, 0, name)
+          for (const [status, { content, description }] of Object.entries(responses)) {
+            assert.isNotEmpty(description, `${name} ${status}`)
+            if (status === "204") assert.isUndefined(content, name)
+            else for (const { schema } of Object.values(content ?? {})) assert.isDefined(schema, `${name} ${status}`)
+            if (status !== "204") assert.isNotEmpty(Object.keys(content ?? {}), `${name} ${status}`)
+            if (Number(status) >= 400 && !name.endsWith("/ready")) {
+              assert.deepStrictEqual(Object.keys(content ?? {}), ["application/problem+json"], `${name} ${status}`)
+            }
           }
+          const placeholders = [...name.matchAll(/\{(\w+)\}/g)].map(([, parameter]) => parameter)
+          const inPath = parameters.filter((parameter) => parameter.in === "path")
+          assert.sameMembers(
+            inPath.map((parameter) => parameter.name),
+            placeholders,
+            name
+          )
+          for (const parameter of parameters) assert.isDefined(parameter.schema, `${name} ${parameter.name}`)
         }
-        const placeholders = [...name.matchAll(/\{(\w+)\}/g)].map(([, parameter]) => parameter)
-        const inPath = parameters.filter((parameter) => parameter.in === "path")
-        assert.sameMembers(inPath.map((parameter) => parameter.name), placeholders, name)
-        for (const parameter of parameters) assert.isDefined(parameter.schema, `${name} ${parameter.name}`)
-      }
-      for (const reference of referencesIn(document)) {
-        const target = reference
-          .replace(/^#\//, "")
-          .split("/")
-          .reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], document)
-        assert.isDefined(target, reference)
-      }
-      assert.isDefined(document.paths["/api/v1/telemetry"]?.post, "ingest is part of it")
-    })
+        for (const reference of referencesIn(document)) {
+          const target = reference
+            .replace(/^#\//, "")
+            .split("/")
+            .reduce<unknown>((value, key) => (value as Record<string, unknown> | undefined)?.[key], document)
+          assert.isDefined(target, reference)
+        }
+        assert.isDefined(document.paths["/api/v1/telemetry"]?.post, "ingest is part of it")
+      })
   )
 
   it.effect("is shown as a page that loads nothing from elsewhere", () =>

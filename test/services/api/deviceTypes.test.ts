@@ -7,6 +7,9 @@ const config = {
   extractionRules: { temperature: { path: "$.t", type: "numeric", unit: "Cel", required: true } }
 }
 
+const pathsOf = (answer: { body: { errors: ReadonlyArray<{ path: string }> } }) =>
+  answer.body.errors.map(({ path }) => path)
+
 layer(apiServer, { excludeTestServices: true })("device types", (it) => {
   const session = Effect.gen(function* () {
     const api = yield* Api
@@ -24,7 +27,10 @@ layer(apiServer, { excludeTestServices: true })("device types", (it) => {
       assert.strictEqual(made.body.publishedVersion, 1)
       assert.strictEqual(made.body.processingMode, "endpoint")
       const { body } = yield* call("GET", `/${made.body.id}/versions`)
-      assert.deepStrictEqual(body.items.map(({ number, state }: never) => [number, state]), [[1, "published"]])
+      assert.deepStrictEqual(
+        body.items.map(({ number, state }: never) => [number, state]),
+        [[1, "published"]]
+      )
       assert.isAtMost(Date.parse(body.items[0].effectiveAt), Date.now())
       assert.strictEqual(body.items[0].config.offlineAfterSeconds, 300, "defaults are written down")
       assert.strictEqual((yield* call("POST", "", { body: { name: "Thermometer" } })).status, 409)
@@ -60,13 +66,17 @@ layer(apiServer, { excludeTestServices: true })("device types", (it) => {
       const { call } = yield* session
       const { body: type } = yield* call("POST", "", { body: { name: "Refused", config } })
       const publish = (draft: object) =>
-        Effect.andThen(call("PUT", `/${type.id}/draft`, { body: { config: draft } }), call("POST", `/${type.id}/publish`))
-      const pathsOf = (answer: { body: { errors: ReadonlyArray<{ path: string }> } }) =>
-        answer.body.errors.map(({ path }) => path)
+        Effect.andThen(
+          call("PUT", `/${type.id}/draft`, { body: { config: draft } }),
+          call("POST", `/${type.id}/publish`)
+        )
 
       const badPath = yield* publish({ ...config, extractionRules: { t: { path: "$.[", type: "numeric" } } })
       assert.strictEqual(badPath.status, 422, badPath.text)
-      assert.isTrue(pathsOf(badPath).some((path) => path.startsWith("config.extractionRules")), badPath.text)
+      assert.isTrue(
+        pathsOf(badPath).some((path) => path.startsWith("config.extractionRules")),
+        badPath.text
+      )
 
       const vectors = [
         { name: "right", payload: { t: 21.5 }, expected: [{ temperature: 21.5 }] },
@@ -89,9 +99,14 @@ layer(apiServer, { excludeTestServices: true })("device types", (it) => {
     Effect.gen(function* () {
       const { call } = yield* session
       const { body: type } = yield* call("POST", "", { body: { name: "Tried", config } })
-      const tried = yield* call("POST", `/${type.id}/test`, { body: { payload: { t: 21.5, ts: "2026-01-31T08:00:00Z" } } })
+      const tried = yield* call("POST", `/${type.id}/test`, {
+        body: { payload: { t: 21.5, ts: "2026-01-31T08:00:00Z" } }
+      })
       assert.strictEqual(tried.status, 200, tried.text)
-      assert.deepStrictEqual(tried.body.readings.map(({ metrics }: never) => metrics), [{ temperature: 21.5 }])
+      assert.deepStrictEqual(
+        tried.body.readings.map(({ metrics }: never) => metrics),
+        [{ temperature: 21.5 }]
+      )
       assert.strictEqual(tried.body.readings[0].timestamp, "2026-01-31T08:00:00.000Z")
       assert.isNull(tried.body.error)
       const poison = yield* call("POST", `/${type.id}/test`, { body: { payload: {} } })
@@ -108,12 +123,18 @@ layer(apiServer, { excludeTestServices: true })("device types", (it) => {
       const { call } = yield* session
       const { body: type } = yield* call("POST", "", { body: { name: "Renamed" } })
       assert.isNull(type.publishedVersion)
-      const renamed = yield* call("PATCH", `/${type.id}`, { body: { name: "Renamed once" }, headers: { "if-match": '"1"' } })
+      const renamed = yield* call("PATCH", `/${type.id}`, {
+        body: { name: "Renamed once" },
+        headers: { "if-match": '"1"' }
+      })
       assert.strictEqual(renamed.status, 200, renamed.text)
       const stale = yield* call("PATCH", `/${type.id}`, { body: { name: "x" }, headers: { "if-match": '"1"' } })
       assert.strictEqual(stale.status, 412)
       const { body } = yield* call("GET", "?q=renamed")
-      assert.deepStrictEqual(body.items.map(({ name }: never) => name), ["Renamed once"])
+      assert.deepStrictEqual(
+        body.items.map(({ name }: never) => name),
+        ["Renamed once"]
+      )
     })
   )
 })

@@ -17,9 +17,26 @@ layer(apiServer, { excludeTestServices: true })("devices", (it) => {
     Effect.gen(function* () {
       const { api, first } = yield* session
       assert.hasAllKeys(first, [
-        "id", "name", "organizationId", "deviceTypeId", "externalId", "serialNumber", "parentDeviceId",
-        "logicalIdentifier", "deviceRole", "status", "connectivityStatus", "lastConnectivityChange", "lastSeenAt",
-        "linkedAssetsCount", "protocol", "networkMetadata", "customAttributes", "createdAt", "updatedAt", "version"
+        "id",
+        "name",
+        "organizationId",
+        "deviceTypeId",
+        "externalId",
+        "serialNumber",
+        "parentDeviceId",
+        "logicalIdentifier",
+        "deviceRole",
+        "status",
+        "connectivityStatus",
+        "lastConnectivityChange",
+        "lastSeenAt",
+        "linkedAssetsCount",
+        "protocol",
+        "networkMetadata",
+        "customAttributes",
+        "createdAt",
+        "updatedAt",
+        "version"
       ])
       assert.strictEqual(first.organizationId, api.firstDevice.organizationId)
       assert.strictEqual(first.deviceRole, "endpoint")
@@ -160,7 +177,9 @@ layer(apiServer, { excludeTestServices: true })("devices", (it) => {
       const { add, call, first } = yield* session
       const { body: device } = yield* add({ name: "100%_sure", externalId: "ext-9", status: "inactive" })
       const found = (query: string) =>
-        Effect.map(call("GET", `/api/v1/devices?${query}`), ({ body }) => body.items.map(({ id }: { id: string }) => id))
+        Effect.map(call("GET", `/api/v1/devices?${query}`), ({ body }) =>
+          body.items.map(({ id }: { id: string }) => id)
+        )
       assert.deepStrictEqual(yield* found("q=100%25_s"), [device.id])
       assert.deepStrictEqual(yield* found("q=1%25sure"), [])
       assert.deepStrictEqual(yield* found("q=EXT-9"), [device.id])

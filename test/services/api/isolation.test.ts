@@ -10,12 +10,12 @@ const nobody = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 /** Every endpoint behind the authorization, as declared. */
 const guarded = Object.values(RestApi.groups as unknown as Record<string, HttpApiGroup.Top>).flatMap((group) =>
-  Object.values(group.endpoints).filter((endpoint) =>
-    endpoint.middlewares.has(Authorization as never)
-  )
+  Object.values(group.endpoints).filter((endpoint) => endpoint.middlewares.has(Authorization as never))
 )
 const permissionOf = (endpoint: HttpApiEndpoint.Top) =>
   Option.getOrUndefined(Context.getOption(endpoint.annotations, RequiredPermission))
+
+const fill = (path: string) => path.replace(":topic", "telemetry.raw.v1").replaceAll(/:\w+/g, nobody) // what is let through finds nothing
 
 layer(apiServer, { excludeTestServices: true })("tenants and roles", (it) => {
   it.effect("every route names the permission that it needs", () =>
@@ -85,17 +85,18 @@ layer(apiServer, { excludeTestServices: true })("tenants and roles", (it) => {
   it.effect("every role is let through where the table says so, and nowhere else", () =>
     Effect.gen(function* () {
       const api = yield* Api
-      const fill = (path: string) =>
-        path.replace(":topic", "telemetry.raw.v1").replaceAll(/:\w+/g, nobody) // what is let through finds nothing
       for (const role of roles) {
         const { email } = yield* addOrganization(`only-${role}`, role)
         const token = yield* api.login(email)
         for (const endpoint of guarded) {
           const permission = permissionOf(endpoint)
-          const isAllowed =
-            permission === "none" || (permission !== undefined && rolePermissions[role].has(permission))
+          const isAllowed = permission === "none" || (permission !== undefined && rolePermissions[role].has(permission))
           const answer = yield* api.call(endpoint.method, fill(endpoint.path), { token })
-          assert.strictEqual(answer.status !== 403, isAllowed, `${role} ${endpoint.method} ${endpoint.path}: ${answer.text}`)
+          assert.strictEqual(
+            answer.status !== 403,
+            isAllowed,
+            `${role} ${endpoint.method} ${endpoint.path}: ${answer.text}`
+          )
           assert.notStrictEqual(answer.status, 401)
           assert.isBelow(answer.status, 500, answer.text)
         }

@@ -9,7 +9,10 @@ layer(apiServer, { excludeTestServices: true })("operations", (it) => {
   const session = Effect.gen(function* () {
     const api = yield* Api
     const token = readFileSync(join(yield* DataDirectory, "cli-token"), "utf8").trim()
-    return { api, call: (method: string, path: string, options: Call = {}) => api.call(method, path, { token, ...options }) }
+    return {
+      api,
+      call: (method: string, path: string, options: Call = {}) => api.call(method, path, { token, ...options })
+    }
   })
 
   it.effect("records are read from an offset, from a time, or from the end, as text or base64", () =>
@@ -23,19 +26,30 @@ layer(apiServer, { excludeTestServices: true })("operations", (it) => {
       const { body: topics } = yield* call("GET", "/api/v1/topics")
       const raw = topics.items.find(({ name }: { name: string }) => name === "telemetry.raw.v1")
       const { partition } = raw.partitions.find(({ end }: { end: string }) => end === "3")
-      const read = (query: string) => call("GET", `/api/v1/topics/telemetry.raw.v1/records?partition=${partition}&${query}`)
+      const read = (query: string) =>
+        call("GET", `/api/v1/topics/telemetry.raw.v1/records?partition=${partition}&${query}`)
       const all = yield* read("offset=0")
       assert.strictEqual(all.status, 200, all.text)
       assert.deepStrictEqual(
         all.body.items.map(({ encoding, offset, payload }: Record<string, string>) => [offset, encoding, payload]),
-        [["0", "text", '{"t":1}'], ["1", "base64", "//4="], ["2", "text", '{"t":3}']]
+        [
+          ["0", "text", '{"t":1}'],
+          ["1", "base64", "//4="],
+          ["2", "text", '{"t":3}']
+        ]
       )
       assert.strictEqual(all.body.next, "3")
       assert.deepStrictEqual((yield* read("offset=3")).body, { items: [], next: "3" })
       const tail = yield* read("limit=1")
-      assert.deepStrictEqual(tail.body.items.map(({ offset }: { offset: string }) => offset), ["2"])
+      assert.deepStrictEqual(
+        tail.body.items.map(({ offset }: { offset: string }) => offset),
+        ["2"]
+      )
       const since = yield* read(`time=${encodeURIComponent(all.body.items[1].appendedAt)}`)
-      assert.include(since.body.items.map(({ offset }: { offset: string }) => offset), "1")
+      assert.include(
+        since.body.items.map(({ offset }: { offset: string }) => offset),
+        "1"
+      )
     })
   )
 

@@ -15,6 +15,8 @@ interface Point {
   readonly quality?: string
 }
 
+const at = (hoursAgo: number) => new Date(Date.now() - hoursAgo * 3_600_000).toISOString()
+
 layer(apiServer, { excludeTestServices: true })("telemetry", (it) => {
   /** A device of its own for each test, with these frames, written as the pipeline does. */
   const deviceWith = Effect.fnUntraced(function* (frames: ReadonlyArray<Frame>) {
@@ -73,11 +75,20 @@ layer(apiServer, { excludeTestServices: true })("telemetry", (it) => {
       })
       const two = yield* get(`?metricKey=state&metricKey=missing&${day}`)
       assert.deepStrictEqual(
-        two.body.series.map(({ data, metricKey }: { data: Array<Point>; metricKey: string }) => [metricKey, data.length]),
-        [["state", 1], ["missing", 0]]
+        two.body.series.map(({ data, metricKey }: { data: Array<Point>; metricKey: string }) => [
+          metricKey,
+          data.length
+        ]),
+        [
+          ["state", 1],
+          ["missing", 0]
+        ]
       )
       const every = yield* get(`?${day}`)
-      assert.sameMembers(every.body.series.map(({ metricKey }: { metricKey: string }) => metricKey), ["t", "state", "open"])
+      assert.sameMembers(
+        every.body.series.map(({ metricKey }: { metricKey: string }) => metricKey),
+        ["t", "state", "open"]
+      )
       const none = yield* get(`?metricKey=missing&${day}`)
       assert.deepStrictEqual(none.body.data, [])
     })
@@ -85,7 +96,6 @@ layer(apiServer, { excludeTestServices: true })("telemetry", (it) => {
 
   it.effect("the last 24 hours are shown unless told, with what was measured a moment ago", () =>
     Effect.gen(function* () {
-      const at = (hoursAgo: number) => new Date(Date.now() - hoursAgo * 3_600_000).toISOString()
       const { get } = yield* deviceWith([at(25), at(23), at(0)].map((at) => ({ at, metrics: { t: 1 } })))
       assert.strictEqual((yield* get("?metricKey=t")).body.count, 2)
       assert.strictEqual((yield* get(`?metricKey=t&startTime=${at(26)}`)).body.count, 3)
@@ -105,7 +115,10 @@ layer(apiServer, { excludeTestServices: true })("telemetry", (it) => {
       for (const order of ["asc", "desc"]) {
         const { pages, points } = yield* all(`metricKey=n&limit=4&order=${order}&${day}`)
         assert.isAbove(pages, 5)
-        assert.sameMembers(points.map(({ value }) => value), expected)
+        assert.sameMembers(
+          points.map(({ value }) => value),
+          expected
+        )
         assert.strictEqual(points.length, expected.length)
         const times = points.map(({ timestamp }) => timestamp)
         assert.deepStrictEqual(times, order === "asc" ? times.toSorted() : times.toSorted().toReversed())
@@ -137,12 +150,22 @@ layer(apiServer, { excludeTestServices: true })("telemetry", (it) => {
       const { points } = yield* all(`metricKey=t&aggregation=1m&limit=1&${day}`)
       assert.deepStrictEqual(
         points.map(({ timestamp, value }) => [timestamp, value]),
-        [["2026-01-31T08:00:00.000Z", 15], ["2026-01-31T08:01:00.000Z", 40], ["2026-01-31T08:07:00.000Z", 50]]
+        [
+          ["2026-01-31T08:00:00.000Z", 15],
+          ["2026-01-31T08:01:00.000Z", 40],
+          ["2026-01-31T08:07:00.000Z", 50]
+        ]
       )
       const { points: downwards } = yield* all(`metricKey=t&aggregation=1m&limit=2&order=desc&${day}`)
-      assert.deepStrictEqual(downwards.map(({ value }) => value), [50, 40, 15])
+      assert.deepStrictEqual(
+        downwards.map(({ value }) => value),
+        [50, 40, 15]
+      )
       const both = yield* get(`?metricKey=t&metricKey=on&aggregation=1m&limit=2&${day}`)
-      assert.deepStrictEqual(both.body.series.map(({ data }: { data: Array<Point> }) => data.length), [2, 1])
+      assert.deepStrictEqual(
+        both.body.series.map(({ data }: { data: Array<Point> }) => data.length),
+        [2, 1]
+      )
       assert.isNotNull(both.body.nextCursor)
     })
   )

@@ -8,6 +8,9 @@ import { Api, apiServer, DataDirectory } from "./apiServer.ts"
 const encode = (part: unknown) => Buffer.from(JSON.stringify(part)).toString("base64url")
 const decode = (part: string) => JSON.parse(Buffer.from(part, "base64url").toString())
 
+const statusOf = (token: string) =>
+  Effect.flatMap(Api, (api) => api.call("GET", "/api/v1/auth/me", { token })).pipe(Effect.map(({ status }) => status))
+
 layer(apiServer, { excludeTestServices: true })("forged tokens", (it) => {
   const material = Effect.gen(function* () {
     const api = yield* Api
@@ -22,14 +25,14 @@ layer(apiServer, { excludeTestServices: true })("forged tokens", (it) => {
     const publicPem = createPublicKey(key).export({ type: "spki", format: "pem" })
     return { api, header: decode(head), claims: decode(body), signature, token, jwk, signed, publicPem, head, body }
   })
-  const statusOf = (token: string) =>
-    Effect.flatMap(Api, (api) => api.call("GET", "/api/v1/auth/me", { token })).pipe(Effect.map(({ status }) => status))
 
-  it.effect("the same claims signed anew with the installation's key are accepted: what follows fails for its own reason", () =>
-    Effect.gen(function* () {
-      const { claims, header, signed } = yield* material
-      assert.strictEqual(yield* statusOf(signed(header, claims)), 200)
-    })
+  it.effect(
+    "the same claims signed anew with the installation's key are accepted: what follows fails for its own reason",
+    () =>
+      Effect.gen(function* () {
+        const { claims, header, signed } = yield* material
+        assert.strictEqual(yield* statusOf(signed(header, claims)), 200)
+      })
   )
 
   it.effect("alg none is refused, with and without a signature", () =>

@@ -63,7 +63,6 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("a log t
       const faults = yield* Faults
       const one = yield* open("two")
       faults.bus = "hangs"
-      faults.passes = 0
       one.write(publishPacket(shortTopic(a1), "first", { packetId: 1 }))
       yield* Effect.sleep(50)
       one.write(publishPacket(shortTopic(a1), "second", { packetId: 2 }))
@@ -117,35 +116,42 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("a log t
 })
 
 layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("a database that is away", (it) => {
-  it.effect("goes on with devices in memory and keeps waiting, in order, what it cannot check; dead-letters nothing falsely", () =>
-    Effect.gen(function* () {
-      const faults = yield* Faults
-      const mark = marker("db")
-      const one = yield* open("waiting")
-      const neighbour = yield* open("known", a2)
-      faults.database = "away"
-      one.write(
-        publishPacket(shortTopic(a1), `${mark}1`, { packetId: 1 }),
-        publishPacket(Support.longTopic(a1, a1.externalId), `${mark}2`, { packetId: 2 }),
-        publishPacket(shortTopic(a1), `${mark}3`, { packetId: 3 }),
-        publishPacket(`devices/${Support.devicesA[20]!.id}/telemetry`, `${mark}4`, { packetId: 4 }),
-        publishPacket(Support.longTopic(a1, a1.externalId), `${mark}5`, { packetId: 5 })
-      )
-      neighbour.write(publishPacket(shortTopic(a2), mark))
-      yield* until("what is known is acknowledged", () => hex(one.received) === "40020001" && hex(neighbour.received) === "40020001")
-      yield* Effect.sleep(500)
-      assert.deepStrictEqual(holding(yield* deadLetters, mark), [])
-      faults.database = "none"
-      yield* until("all are acknowledged", () => hex(one.received) === "4002000140020002400200034002000440020005")
-      assert.deepStrictEqual(
-        holding(yield* raw, mark).filter((record) => record.key === a1.id).map((record) => text(record).at(-1)),
-        ["1", "2", "3", "5"]
-      )
-      assert.deepStrictEqual(
-        holding(yield* deadLetters, mark).map((record) => record.headers["dlq-reason"]),
-        ["InvalidTopic"]
-      )
-    })
+  it.effect(
+    "goes on with devices in memory and keeps waiting, in order, what it cannot check; dead-letters nothing falsely",
+    () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const mark = marker("db")
+        const one = yield* open("waiting")
+        const neighbour = yield* open("known", a2)
+        faults.database = "away"
+        one.write(
+          publishPacket(shortTopic(a1), `${mark}1`, { packetId: 1 }),
+          publishPacket(Support.longTopic(a1, a1.externalId), `${mark}2`, { packetId: 2 }),
+          publishPacket(shortTopic(a1), `${mark}3`, { packetId: 3 }),
+          publishPacket(`devices/${Support.devicesA[20]!.id}/telemetry`, `${mark}4`, { packetId: 4 }),
+          publishPacket(Support.longTopic(a1, a1.externalId), `${mark}5`, { packetId: 5 })
+        )
+        neighbour.write(publishPacket(shortTopic(a2), mark))
+        yield* until(
+          "what is known is acknowledged",
+          () => hex(one.received) === "40020001" && hex(neighbour.received) === "40020001"
+        )
+        yield* Effect.sleep(500)
+        assert.deepStrictEqual(holding(yield* deadLetters, mark), [])
+        faults.database = "none"
+        yield* until("all are acknowledged", () => hex(one.received) === "4002000140020002400200034002000440020005")
+        assert.deepStrictEqual(
+          holding(yield* raw, mark)
+            .filter((record) => record.key === a1.id)
+            .map((record) => text(record).at(-1)),
+          ["1", "2", "3", "5"]
+        )
+        assert.deepStrictEqual(
+          holding(yield* deadLetters, mark).map((record) => record.headers["dlq-reason"]),
+          ["InvalidTopic"]
+        )
+      })
   )
 
   for (const protocolVersion of [4, 5] as const) {
@@ -162,54 +168,57 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("a datab
   }
 })
 
-layer(Support.bridge({ INGEST_MAX_BYTES_IN_FLIGHT: "2000000" }), { excludeTestServices: true, timeout: 60_000 })("a spent budget of bytes", (it) => {
-  it.effect("pauses all connections, keeps memory bounded, and loses nothing once the log is back", () =>
-    Effect.gen(function* () {
-      const faults = yield* Faults
-      const { budget } = yield* Ingest
-      const mark = marker("budget")
-      const payload = mark.padEnd(10_000, ".")
-      const count = 100
-      const clients = yield* Effect.forEach(Support.devicesA.slice(0, 10), (device) => open("budget", device))
-      faults.bus = "unavailable"
-      const rssBefore = process.memoryUsage().arrayBuffers
-      clients.forEach((one, index) => {
-        for (let id = 1; id <= count; id++) {
-          one.write(publishPacket(shortTopic(Support.devicesA[index]!), payload, { packetId: id }))
-        }
+layer(Support.bridge({ INGEST_MAX_BYTES_IN_FLIGHT: "2000000" }), { excludeTestServices: true, timeout: 60_000 })(
+  "a spent budget of bytes",
+  (it) => {
+    it.effect("pauses all connections, keeps memory bounded, and loses nothing once the log is back", () =>
+      Effect.gen(function* () {
+        const faults = yield* Faults
+        const { budget } = yield* Ingest
+        const mark = marker("budget")
+        const payload = mark.padEnd(10_000, ".")
+        const count = 100
+        const clients = yield* Effect.forEach(Support.devicesA.slice(0, 10), (device) => open("budget", device))
+        faults.bus = "unavailable"
+        const rssBefore = process.memoryUsage().arrayBuffers
+        clients.forEach((one, index) => {
+          for (let id = 1; id <= count; id++) {
+            one.write(publishPacket(shortTopic(Support.devicesA[index]!), payload, { packetId: id }))
+          }
+        })
+        yield* until("the budget is spent", () => budget.exhausted)
+        yield* Effect.sleep(300)
+        // Each socket had been read once at most when the budget was spent.
+        assert.isAtMost(budget.inFlight, 2_000_000 + 10 * 65_536 + 100_000)
+        assert.isAtMost(process.memoryUsage().arrayBuffers - rssBefore, 40_000_000)
+        faults.bus = "none"
+        yield* until("all are acknowledged", () => clients.every((one) => one.received.length === count * 4))
+        assert.strictEqual(holding(yield* raw, mark).length, 10 * count)
+        assert.strictEqual(budget.inFlight, 0)
       })
-      yield* until("the budget is spent", () => budget.exhausted)
-      yield* Effect.sleep(300)
-      // Each socket had been read once at most when the budget was spent.
-      assert.isAtMost(budget.inFlight, 2_000_000 + 10 * 65_536 + 100_000)
-      assert.isAtMost(process.memoryUsage().arrayBuffers - rssBefore, 40_000_000)
-      faults.bus = "none"
-      yield* until("all are acknowledged", () => clients.every((one) => one.received.length === count * 4))
-      assert.strictEqual(holding(yield* raw, mark).length, 10 * count)
-      assert.strictEqual(budget.inFlight, 0)
-    })
-  )
+    )
 
-  it.effect("lets large packets in one after the other, and small ones pass those that are slow", () =>
-    Effect.gen(function* () {
-      const { budget } = yield* Ingest
-      const large = Buffer.alloc(900_000, marker("large"))
-      const slow = yield* Effect.forEach(Support.devicesA.slice(0, 4), (device) => open("slow", device))
-      const packets = slow.map((_, index) => publishPacket(shortTopic(Support.devicesA[index]!), large))
-      slow.forEach((one, index) => one.write(packets[index]!.subarray(0, 100_000)))
-      yield* Effect.sleep(100)
-      const small = yield* open("small", Support.devicesA[6]!)
-      small.write(publishPacket(shortTopic(Support.devicesA[6]!), "small"))
-      yield* until("the small one is acknowledged", () => small.received.length === 4)
-      slow[1]!.socket.destroy()
-      slow.forEach((one, index) => index !== 1 && one.write(packets[index]!.subarray(100_000)))
-      yield* until("the large ones are acknowledged", () =>
-        slow.every((one, index) => index === 1 || one.received.length === 4)
-      )
-      assert.strictEqual(budget.inFlight, 0)
-    })
-  )
-})
+    it.effect("lets large packets in one after the other, and small ones pass those that are slow", () =>
+      Effect.gen(function* () {
+        const { budget } = yield* Ingest
+        const large = Buffer.alloc(900_000, marker("large"))
+        const slow = yield* Effect.forEach(Support.devicesA.slice(0, 4), (device) => open("slow", device))
+        const packets = slow.map((_, index) => publishPacket(shortTopic(Support.devicesA[index]!), large))
+        slow.forEach((one, index) => one.write(packets[index]!.subarray(0, 100_000)))
+        yield* Effect.sleep(100)
+        const small = yield* open("small", Support.devicesA[6]!)
+        small.write(publishPacket(shortTopic(Support.devicesA[6]!), "small"))
+        yield* until("the small one is acknowledged", () => small.received.length === 4)
+        slow[1]!.socket.destroy()
+        slow.forEach((one, index) => index !== 1 && one.write(packets[index]!.subarray(100_000)))
+        yield* until("the large ones are acknowledged", () =>
+          slow.every((one, index) => index === 1 || one.received.length === 4)
+        )
+        assert.strictEqual(budget.inFlight, 0)
+      })
+    )
+  }
+)
 
 layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("stopping", (it) => {
   it.effect("reads no more, acknowledges what came in, and closes", () =>

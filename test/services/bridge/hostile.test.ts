@@ -46,31 +46,35 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("hostile
   )
 
   for (const qos of [1, 2] as const) {
-    it.effect(`acknowledges and dead-letters a payload over 8 MiB with QoS ${qos}, keeping its beginning and its digest`, () =>
-      Effect.gen(function* () {
-        const device = yield* client(a1, { protocolVersion: 5, clientId: `large-${qos}` })
-        const payload = Buffer.alloc(8 * MEBIBYTE + 1, marker("too-large"))
-        yield* publish(device, shortTopic(a1), payload, { qos })
-        const digest = hash("sha256", payload, "hex")
-        const [record] = (yield* deadLetters).filter((one) => one.headers["payload-sha256"] === digest)
-        assert.strictEqual(record!.headers["dlq-reason"], "PayloadTooLarge")
-        assert.strictEqual(record!.headers["payload-bytes"], String(payload.length))
-        assert.strictEqual(Buffer.compare(record!.value, payload.subarray(0, 65_536)), 0)
-      })
+    it.effect(
+      `acknowledges and dead-letters a payload over 8 MiB with QoS ${qos}, keeping its beginning and its digest`,
+      () =>
+        Effect.gen(function* () {
+          const device = yield* client(a1, { protocolVersion: 5, clientId: `large-${qos}` })
+          const payload = Buffer.alloc(8 * MEBIBYTE + 1, marker("too-large"))
+          yield* publish(device, shortTopic(a1), payload, { qos })
+          const digest = hash("sha256", payload, "hex")
+          const [record] = (yield* deadLetters).filter((one) => one.headers["payload-sha256"] === digest)
+          assert.strictEqual(record!.headers["dlq-reason"], "PayloadTooLarge")
+          assert.strictEqual(record!.headers["payload-bytes"], String(payload.length))
+          assert.strictEqual(Buffer.compare(record!.value, payload.subarray(0, 65_536)), 0)
+        })
     )
   }
 
   for (const version of [4, 5] as const) {
-    it.effect(`cuts an MQTT ${version} client that announces a packet over 9 MiB before it has sent it, unacknowledged`, () =>
-      Effect.gen(function* () {
-        const { budget } = yield* Ingest
-        const one = yield* connected({ version, clientId: "enormous" })
-        one.received = Buffer.alloc(0)
-        one.write(Buffer.from([0x32, ...varint(9 * MEBIBYTE + 1)]))
-        yield* until("the connection is closed", () => one.closed)
-        assert.strictEqual(hex(one.received), version === 5 ? "e0029500" : "")
-        assert.strictEqual(budget.inFlight, 0)
-      })
+    it.effect(
+      `cuts an MQTT ${version} client that announces a packet over 9 MiB before it has sent it, unacknowledged`,
+      () =>
+        Effect.gen(function* () {
+          const { budget } = yield* Ingest
+          const one = yield* connected({ version, clientId: "enormous" })
+          one.received = Buffer.alloc(0)
+          one.write(Buffer.from([0x32, ...varint(9 * MEBIBYTE + 1)]))
+          yield* until("the connection is closed", () => one.closed)
+          assert.strictEqual(hex(one.received), version === 5 ? "e0029500" : "")
+          assert.strictEqual(budget.inFlight, 0)
+        })
     )
   }
 
@@ -94,7 +98,10 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("hostile
       "MQTT 5 properties longer than their packet",
       [connectPacket(a1, { version: 5 }), packet(0x32, Buffer.from([0, 1, 65, 0, 1, 0xff, 0x7f]))]
     ],
-    ["an MQTT 5 SUBSCRIBE with properties broken off", [connectPacket(a1, { version: 5 }), packet(0x82, Buffer.from([0, 1, 0x7f, 0x26]))]]
+    [
+      "an MQTT 5 SUBSCRIBE with properties broken off",
+      [connectPacket(a1, { version: 5 }), packet(0x82, Buffer.from([0, 1, 0x7f, 0x26]))]
+    ]
   ]
   for (const [what, packets] of broken) {
     it.effect(`closes the connection, and no other, on ${what}`, () =>
@@ -125,10 +132,12 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("hostile
       yield* until("all acknowledgements", () => one.received.length >= 24)
       assert.strictEqual(hex(one.received), `${connack4}400200074002000540020009500200064002000${8}`)
       assert.deepStrictEqual(holding(yield* raw, mark).map(text), [`${mark}1`, `${mark}4`, `${mark}5`])
-      assert.deepStrictEqual(holding(yield* deadLetters, mark).map((record) => record.headers["dlq-reason"]).sort(), [
-        "InvalidTopic",
-        "UnknownDevice"
-      ])
+      assert.deepStrictEqual(
+        holding(yield* deadLetters, mark)
+          .map((record) => record.headers["dlq-reason"])
+          .toSorted(),
+        ["InvalidTopic", "UnknownDevice"]
+      )
     })
   )
 
@@ -155,7 +164,10 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("hostile
       )
       yield* until("both acknowledged", () => hex(one.received) === "4002000140020002")
       const found = holding(yield* deadLetters, mark)
-      assert.deepStrictEqual(found.map((record) => record.headers["dlq-reason"]), ["InvalidTopic", "InvalidTopic"])
+      assert.deepStrictEqual(
+        found.map((record) => record.headers["dlq-reason"]),
+        ["InvalidTopic", "InvalidTopic"]
+      )
       assert.isAtMost(Math.max(...found.map((record) => record.headers["mqtt-topic"]!.length)), 1_024)
     })
   )
@@ -206,7 +218,10 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("hostile
   )
 })
 
-layer(Support.bridge({ MQTT_MAX_CONNECTIONS: "3", MQTT_CONNECT_TIMEOUT: "1 second" }), { excludeTestServices: true, timeout: 60_000 })("connection limits", (it) => {
+layer(Support.bridge({ MQTT_MAX_CONNECTIONS: "3", MQTT_CONNECT_TIMEOUT: "1 second" }), {
+  excludeTestServices: true,
+  timeout: 60_000
+})("connection limits", (it) => {
   it.effect("refuses connections beyond MQTT_MAX_CONNECTIONS and takes others once there is room", () =>
     Effect.gen(function* () {
       const open = yield* Effect.forEach([1, 2, 3], (n) => client(a1, { clientId: `limit-${n}` }))

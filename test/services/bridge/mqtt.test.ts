@@ -3,7 +3,20 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, PubSub } from "effect"
 import { DeviceConnections } from "@argusiq/bridge/DeviceConnections.ts"
 import * as Support from "./support.ts"
-import { a1, a2, b1, client, deadLetters, holding, longTopic, marker, publish, raw, shortTopic, text } from "./support.ts"
+import {
+  a1,
+  a2,
+  b1,
+  client,
+  deadLetters,
+  holding,
+  longTopic,
+  marker,
+  publish,
+  raw,
+  shortTopic,
+  text
+} from "./support.ts"
 
 layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("the embedded MQTT broker", (it) => {
   for (const protocolVersion of [4, 5] as const) {
@@ -38,12 +51,18 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("the emb
       const device = yield* client(a1, { username: a1.externalId, protocolVersion: 5, clientId: "long" })
       const mark = marker("long")
       yield* publish(device, longTopic(a1), `${mark}1`)
-      yield* publish(device, longTopic(a1, a1.externalId), `${mark}2`, { qos: 1, properties: { contentType: "text/csv" } })
+      yield* publish(device, longTopic(a1, a1.externalId), `${mark}2`, {
+        qos: 1,
+        properties: { contentType: "text/csv" }
+      })
       const found = holding(yield* raw, mark)
-      assert.deepStrictEqual(found.map((one) => [text(one).at(-1), one.key, one.headers["content-type"]]), [
-        ["1", a1.id, "application/json"],
-        ["2", a1.id, "text/csv"]
-      ])
+      assert.deepStrictEqual(
+        found.map((one) => [text(one).at(-1), one.key, one.headers["content-type"]]),
+        [
+          ["1", a1.id, "application/json"],
+          ["2", a1.id, "text/csv"]
+        ]
+      )
     })
   )
 
@@ -60,12 +79,19 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("the emb
             Array.from({ length: count }, (_, sequence) => sequence),
             (sequence) =>
               Effect.map(
-                publish(device, sequence % 2 ? shortTopic(one) : longTopic(one, one.externalId), `${mark}${one.id}:${sequence}`),
+                publish(
+                  device,
+                  sequence % 2 ? shortTopic(one) : longTopic(one, one.externalId),
+                  `${mark}${one.id}:${sequence}`
+                ),
                 () => acknowledged.push(sequence)
               ),
             { concurrency: "unbounded" }
           )
-          assert.deepStrictEqual(acknowledged, acknowledged.toSorted((left, right) => left - right))
+          assert.deepStrictEqual(
+            acknowledged,
+            acknowledged.toSorted((left, right) => left - right)
+          )
         }),
         { concurrency: "unbounded" }
       )
@@ -73,7 +99,11 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("the emb
       assert.strictEqual(byDevice.size, 20)
       for (const [id, records] of byDevice) {
         const sequences = records.map((record) => Number(text(record).split(":").at(-1)))
-        assert.deepStrictEqual(sequences, Array.from({ length: count }, (_, index) => index), id)
+        assert.deepStrictEqual(
+          sequences,
+          Array.from({ length: count }, (_, index) => index),
+          id
+        )
         const stamps = records.map((record) => record.headers["received-at"]!)
         assert.strictEqual(new Set(stamps).size, count)
       }
@@ -120,7 +150,11 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("the emb
       const sql = yield* PipelineSql
       const device = yield* client(a2)
       for (let attempt = 0; attempt < 5; attempt++) yield* publish(device, shortTopic(b1), "attempt")
-      const events = sql<{ readonly event_type: string; readonly tenant_id: string; readonly payload: { message: string } }>`
+      const events = sql<{
+        readonly event_type: string
+        readonly tenant_id: string
+        readonly payload: { message: string }
+      }>`
         select event_type, tenant_id::text, payload from system_events where entity_id = ${a2.id}`
       let rows = yield* events
       while (rows.length === 0) rows = yield* Effect.delay(events, 20)
@@ -147,7 +181,12 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("the emb
 
   it.effect("accepts a device that was created a moment ago", () =>
     Effect.gen(function* () {
-      const fresh = { id: "a0000000-0000-4000-8000-00000000abcd", key: "key-fresh", externalId: "EXT-fresh", org: a1.org }
+      const fresh = {
+        id: "a0000000-0000-4000-8000-00000000abcd",
+        key: "key-fresh",
+        externalId: "EXT-fresh",
+        org: a1.org
+      }
       const refused = yield* Effect.flip(client(fresh))
       assert.include(refused.message, "Bad username or password")
       yield* Support.addDevice(fresh)
@@ -174,7 +213,10 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("the emb
       Effect.gen(function* () {
         const mark = marker("will")
         const foreign = yield* Effect.flip(
-          client(a1, { protocolVersion, will: { topic: shortTopic(a2), payload: Buffer.from(mark), qos: 1, retain: true } })
+          client(a1, {
+            protocolVersion,
+            will: { topic: shortTopic(a2), payload: Buffer.from(mark), qos: 1, retain: true }
+          })
         )
         assert.strictEqual((foreign as { code?: number }).code, protocolVersion === 5 ? 0x87 : 5)
         const own = yield* client(a1, {
@@ -185,7 +227,10 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("the emb
         own.stream.destroy()
         let found = holding(yield* raw, mark)
         while (found.length === 0) found = holding(yield* Effect.delay(raw, 10), mark)
-        assert.deepStrictEqual(found.map((one) => [text(one), one.headers["mqtt-topic"]]), [[mark, shortTopic(a1)]])
+        assert.deepStrictEqual(
+          found.map((one) => [text(one), one.headers["mqtt-topic"]]),
+          [[mark, shortTopic(a1)]]
+        )
       })
     )
 
@@ -193,11 +238,12 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("the emb
       Effect.gen(function* () {
         const device = yield* client(a1, { protocolVersion, clientId: "subscriber" })
         const subscribe = (topic: string) =>
-          Effect.callback<number>((resume) =>
-            void device.subscribe(topic, { qos: 1 }, (error, _granted, suback) => {
-              const code = (suback as { granted?: ReadonlyArray<number> } | undefined)?.granted?.[0]
-              resume(Effect.succeed(code ?? (error === null ? 0 : 0x80)))
-            })
+          Effect.callback<number>(
+            (resume) =>
+              void device.subscribe(topic, { qos: 1 }, (error, _granted, suback) => {
+                const code = (suback as { granted?: ReadonlyArray<number> } | undefined)?.granted?.[0]
+                resume(Effect.succeed(code ?? (error === null ? 0 : 0x80)))
+              })
           )
         assert.strictEqual(yield* subscribe(`devices/${a1.id}/commands/#`), 1)
         assert.strictEqual(yield* subscribe(`v1/commands/${a1.org}/${a1.id}/+`), 1)
@@ -224,23 +270,27 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("the emb
       const received: Array<string> = []
       const listener = yield* client(a1, { clientId: "listening" })
       listener.on("message", (topic) => received.push(topic))
-      yield* Effect.callback<void>((resume) => void listener.subscribe(`devices/${a1.id}/commands/#`, () => resume(Effect.void)))
+      yield* Effect.callback<void>(
+        (resume) => void listener.subscribe(`devices/${a1.id}/commands/#`, () => resume(Effect.void))
+      )
       yield* publish(sender, shortTopic(a1), marker("retained"), { qos: 1, retain: true })
       yield* publish(listener, shortTopic(a1), marker("retained"))
       assert.deepStrictEqual(received, [])
     })
   )
 
-  it.effect("lets no other device's connection end one with the same client id, and the same device's take it over", () =>
-    Effect.gen(function* () {
-      const first = yield* client(a1, { clientId: "stolen" })
-      const thief = yield* client(a2, { clientId: "stolen" })
-      yield* publish(first, shortTopic(a1), marker("still"))
-      assert.isTrue(first.connected && thief.connected)
-      const second = yield* client(a1, { clientId: "stolen" })
-      yield* Support.until("the first connection is closed", () => !first.connected)
-      assert.isTrue(second.connected && thief.connected)
-    })
+  it.effect(
+    "lets no other device's connection end one with the same client id, and the same device's take it over",
+    () =>
+      Effect.gen(function* () {
+        const first = yield* client(a1, { clientId: "stolen" })
+        const thief = yield* client(a2, { clientId: "stolen" })
+        yield* publish(first, shortTopic(a1), marker("still"))
+        assert.isTrue(first.connected && thief.connected)
+        const second = yield* client(a1, { clientId: "stolen" })
+        yield* Support.until("the first connection is closed", () => !first.connected)
+        assert.isTrue(second.connected && thief.connected)
+      })
   )
 
   it.effect("holds at most ten connections of one device", () =>

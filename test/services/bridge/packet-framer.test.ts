@@ -25,7 +25,9 @@ class Collector implements PacketSink {
 }
 
 const Cases = Schema.Struct({
-  lengths: Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 40_000 }))).check(Schema.isMaxLength(6)),
+  lengths: Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 40_000 }))).check(
+    Schema.isMaxLength(6)
+  ),
   cuts: Schema.NonEmptyArray(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 30_000 })))
 })
 

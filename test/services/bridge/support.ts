@@ -57,7 +57,10 @@ export const insertDevice = Effect.fnUntraced(function* (one: TestDevice, typeId
 const fixture = Layer.effectDiscard(
   Effect.gen(function* () {
     const sql = yield* OwnerSql
-    for (const [id, slug] of [[orgA, "a"], [orgB, "b"]] as const) {
+    for (const [id, slug] of [
+      [orgA, "a"],
+      [orgB, "b"]
+    ] as const) {
       yield* sql`insert into organizations (id, name, slug) values (${id}, ${slug}, ${slug})`
     }
     for (const [id, org, config] of [
@@ -106,7 +109,7 @@ const faultyBus = Layer.effect(
         Effect.suspend(() => {
           if (faults.bus === "unavailable") return Effect.fail(new BusUnavailable({ cause }))
           if (faults.bus === "none") return bus.publish(records)
-          const healed = Effect.sync(() => faults.bus !== "hangs" || faults.passes-- > 0)
+          const healed = Effect.sync(() => faults.bus !== "hangs" || (faults.passes > 0 && faults.passes-- > 0))
           return Effect.andThen(Effect.repeat(Effect.delay(healed, 10), { until: (is) => is }), bus.publish(records))
         })
     }
@@ -150,7 +153,12 @@ export class Mqtt extends Context.Service<Mqtt, { readonly port: number }>()("ar
 export const bridge = (settings: Readonly<Record<string, string>> = {}) =>
   Layer.effect(Mqtt, listen).pipe(
     Layer.provideMerge(Layer.mergeAll(Ingest.layer, DeviceConnections.layer)),
-    Layer.provideMerge(Layer.mergeAll(faultyBus.pipe(Layer.provide(log)), faultyProfiles.pipe(Layer.provide(ProfileCache.layer({ size: 1_000 }))))),
+    Layer.provideMerge(
+      Layer.mergeAll(
+        faultyBus.pipe(Layer.provide(log)),
+        faultyProfiles.pipe(Layer.provide(ProfileCache.layer({ size: 1_000 })))
+      )
+    ),
     Layer.provideMerge(Layer.sync(Faults, () => Faults.of({ bus: "none", passes: 0, database: "none" }))),
     Layer.provideMerge(fixture),
     Layer.provideMerge(testDatabase),
@@ -211,10 +219,9 @@ export const publish = (
   payload: string | Buffer,
   options: { qos?: 0 | 1 | 2; retain?: boolean; properties?: object } = { qos: 1 }
 ) =>
-  Effect.callback<void, Error>((resume) =>
-    void one.publish(topic, payload, options as never, (error) =>
-      resume(error ? Effect.fail(error) : Effect.void)
-    )
+  Effect.callback<void, Error>(
+    (resume) =>
+      void one.publish(topic, payload, options as never, (error) => resume(error ? Effect.fail(error) : Effect.void))
   )
 
 export const shortTopic = (one: TestDevice) => `devices/${one.id}/telemetry`
@@ -230,7 +237,7 @@ export const packet = (header: number, ...parts: ReadonlyArray<Buffer>) => {
 }
 export const varint = (value: number) => {
   const bytes: Array<number> = []
-  for (let rest = value; ; ) {
+  for (let rest = value; ;) {
     const low = rest % 128
     rest = (rest - low) / 128
     bytes.push(rest > 0 ? low | 128 : low)
