@@ -51,8 +51,8 @@ export class Bus extends Context.Service<
   {
     /** Identity of the log; offsets kept elsewhere are void when it changes. Kafka: the cluster id. */
     readonly logId: string
-    /** Completes when all records are durable. Records of one key are appended in the order of the calls, overlapping calls too.
-     * After an error any part of them may have been appended. */
+    /** Completes when all records are durable. They are handed over: nothing of them may be changed afterwards. Records of one key
+     * are appended in the order of the calls, overlapping calls too. After an error any part of them may have been appended. */
     publish(records: ReadonlyArray<BusRecord>): Effect.Effect<void, BusUnavailable | RecordTooLarge | UnknownTopic>
     /** Runs until interrupted; interruption lets running batches end. `handle` is sequential in a partition, concurrent across, oldest
      * record first; interrupted when its partition is revoked. Subscriptions of one group share the partitions. Success of `handle`

@@ -22,10 +22,15 @@ const assignOnce = Effect.fnUntraced(function* <R>(loop: Loop<R>, assigned: Read
   const stored = yield* Offsets.takeOver(sql, consumer.group, assigned)
   const committed = new Map((yield* bus.lag(consumer.group)).map((position) => [keyOf(position), position.offset]))
   const answers: Array<Position | OffsetOutOfLog> = []
-  for (const row of stored) {
+  const ranges = yield* Effect.forEach(
+    stored,
+    (row) => measure(bus, row, row.log_id === bus.logId ? row.next : committed.get(keyOf(row))),
+    { concurrency: "unbounded" }
+  )
+  for (const [index, row] of stored.entries()) {
     const at = { topic: row.topic, partition: row.partition }
     partitions.delete(keyOf(at))
-    const bounds: Bounds = { ...(yield* bus.range(at)), logId: bus.logId }
+    const bounds: Bounds = { ...ranges[index]!, logId: bus.logId }
     const hint = committed.get(keyOf(at))
     const start =
       consumer.offsets === "bus"
@@ -42,6 +47,15 @@ const assignOnce = Effect.fnUntraced(function* <R>(loop: Loop<R>, assigned: Read
   }
   return answers
 })
+
+/**
+ * Where the log begins and ends; measured again where the end lies before an offset that was read already: a broker that comes
+ * back from a pause answers for a moment with what it knew before, until it hears that another leads by now.
+ */
+const measure = (bus: Loop<never>["bus"], at: TopicPartition, offset: bigint | null | undefined) =>
+  Effect.flatMap(bus.range(at), (range) =>
+    (offset ?? 0n) > range.end ? Effect.delay(bus.range(at), "2 seconds") : Effect.succeed(range)
+  )
 
 const beyond = "the stored offset lies beyond the log's end: the log has lost records"
 const below = "the stored offset lies below the log's start: records were removed before this group read them"
@@ -121,10 +135,7 @@ export const stopWhereRecordsAreMissing = Effect.fnUntraced(function* <R>(
   const accepted = yield* Deferred.make<void>()
   const found = misfit(consumer.group, batch, bounds, next, bus.logId, below)
   yield* stop(loop, partition, found, Deferred.succeed(accepted, undefined))
-  yield* Effect.raceFirst(
-    Deferred.await(accepted),
-    Effect.andThen(Deferred.await(outages.stopping), Effect.interrupt)
-  )
+  yield* Effect.raceFirst(Deferred.await(accepted), Effect.andThen(Deferred.await(outages.stopping), Effect.interrupt))
   return true
 })
 
@@ -132,13 +143,19 @@ export const stopWhereRecordsAreMissing = Effect.fnUntraced(function* <R>(
  * The bus was sought past the stored offset, which is the truth where the effects are rows: what lies between would be
  * skipped. True: there are such records, and the subscription has been sent back to them.
  */
-export const goBackToSkipped = Effect.fnUntraced(function* <R>({ bus, consumer, outages }: Loop<R>, batch: Batch, next: bigint) {
+export const goBackToSkipped = Effect.fnUntraced(function* <R>(
+  { bus, consumer, outages }: Loop<R>,
+  batch: Batch,
+  next: bigint
+) {
   const first = Stream.runHead(bus.read(batch, next, batch.records[0]!.offset))
   const skipped = yield* outages.persist(batch, first).pipe(Effect.orDie)
   if (Option.isNone(skipped)) return false
   yield* Effect.logWarning(
     `${consumer.group} was sought past its stored offset ${next} on ${keyOf(batch)}; it goes back, since rows tell how far it is`
   )
-  yield* outages.persist(batch, bus.seek(consumer.group, [{ topic: batch.topic, partition: batch.partition, offset: next }])).pipe(Effect.orDie)
+  yield* outages
+    .persist(batch, bus.seek(consumer.group, [{ topic: batch.topic, partition: batch.partition, offset: next }]))
+    .pipe(Effect.orDie)
   return true
 })

@@ -2,8 +2,18 @@
  * Watches the free space of the disk that holds the log.
  * @module
  */
+import { Config, Schema } from "effect"
 import { statfsSync } from "node:fs"
 import { statfs } from "node:fs/promises"
+
+/** 2 GiB. */
+export const MIN_FREE_BYTES = 2_147_483_648
+
+/** `ARGUSIQ_BUS_MIN_FREE_BYTES`: free disk space below which the log accepts nothing; 0: until the disk refuses. */
+export const minFreeBytes = Config.schema(
+  Schema.FiniteFromString.check(Schema.isGreaterThanOrEqualTo(0)),
+  "ARGUSIQ_BUS_MIN_FREE_BYTES"
+).pipe(Config.withDefault(MIN_FREE_BYTES))
 
 const CHECK_MILLIS = 1_000
 

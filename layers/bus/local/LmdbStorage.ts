@@ -11,7 +11,8 @@
  */
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
-import { type Database, open } from "lmdb"
+import { open, type RootDatabase } from "lmdb"
+import { DiskRoom, type DiskRoomOptions } from "./DiskRoom.ts"
 import type { LogStorage, LogWrites } from "./LogStorage.ts"
 
 /** Slot and offset. */
@@ -48,36 +49,43 @@ const readUint32 = (source: Uint8Array, at: number): number =>
     (source[at + 3] as number)) >>>
   0
 
-class LmdbWrites implements LogWrites {
-  readonly #records: Database<Uint8Array, RecordKey>
-  readonly #notes: Database<string, string>
-  readonly #key: RecordKey = [0, 0]
+interface RecordWrite {
+  readonly slot: number
+  readonly offset: number
+  /** Undefined removes the record. */
+  readonly bytes: Uint8Array | undefined
+}
 
-  constructor(records: Database<Uint8Array, RecordKey>, notes: Database<string, string>) {
-    this.#records = records
-    this.#notes = notes
-  }
+/** What a transaction is to write, gathered first: LMDB cannot be stopped once it has been told the first of it. */
+class GatheredWrites implements LogWrites {
+  readonly records: Array<RecordWrite> = []
+  readonly notes: Array<readonly [name: string, text: string | undefined]> = []
+  #bytes = 0
 
   put(slot: number, offset: number, bytes: Uint8Array): void {
-    void this.#records.put(this.#at(slot, offset), bytes)
+    this.#bytes += bytes.length
+    this.records.push({ slot, offset, bytes })
   }
 
   remove(slot: number, offset: number): void {
-    void this.#records.remove(this.#at(slot, offset))
+    this.records.push({ slot, offset, bytes: undefined })
   }
 
   note(name: string, text: string | undefined): void {
-    if (text === undefined) void this.#notes.remove(name)
-    else void this.#notes.put(name, text)
+    this.#bytes += text?.length ?? 0
+    this.notes.push([name, text])
   }
 
-  /** The key is copied into LMDB's instructions before a write returns. */
-  #at(slot: number, offset: number): RecordKey {
-    this.#key[0] = slot
-    this.#key[1] = offset
-    return this.#key
+  /** Pages end up half full where records of many partitions come in turns, and every branch down to them is copied. */
+  get mostBytes(): number {
+    return 3 * (this.#bytes + ENTRY_BYTES * (this.records.length + this.notes.length)) + COPIED_BYTES
   }
 }
+
+/** Key, header and alignment of an entry. */
+const ENTRY_BYTES = 64
+/** The branches of every partition's newest pages, the notes and the list of free pages. */
+const COPIED_BYTES = 4_194_304
 
 /** LMDB reports a write cut short by a full disk as EIO. */
 const EIO = 5
@@ -98,11 +106,18 @@ const commitFailure = async (error: unknown): Promise<unknown> => {
 /** Address space reserved for the file, which grows as needed; LMDB maps it anew should it ever get larger. */
 const MAP_BYTES = 274_877_906_944
 
+/** How far LMDB has come in its file. */
+const usedBytes = (root: RootDatabase): number => {
+  const stats = root.getStats() as { readonly lastPageNumber: number; readonly root: { readonly pageSize: number } }
+  return (stats.lastPageNumber + 1) * stats.root.pageSize
+}
+
 /** Opens or creates the store. Throws when LMDB cannot. The caller sees to it that no other process has it open. */
-export const openLmdb = (directory: string): LogStorage => {
+export const openLmdb = (directory: string, options: Pick<DiskRoomOptions, "plentyBytes"> = {}): LogStorage => {
   mkdirSync(directory, { recursive: true })
+  const file = join(directory, "log.mdb")
   const root = open({
-    path: join(directory, "log.mdb"),
+    path: file,
     noSubdir: true,
     overlappingSync: false,
     eventTurnBatching: false,
@@ -112,11 +127,27 @@ export const openLmdb = (directory: string): LogStorage => {
   const recordOptions = { name: "records", encoding: "binary" as const, keyEncoder: recordKeys } // untyped in lmdb
   const records = root.openDB<Uint8Array, RecordKey>(recordOptions)
   const notes = root.openDB<string, string>({ name: "notes", encoding: "string" })
-  const writes = new LmdbWrites(records, notes)
+  const key: RecordKey = [0, 0] // copied into LMDB's instructions before a write returns
+  const room = new DiskRoom({ ...options, file, usedBytes: () => usedBytes(root) })
   return {
     commit: async (write) => {
+      const writes = new GatheredWrites()
+      write(writes)
+      const allocating = room.ensure(writes.mostBytes)
+      if (allocating !== undefined) await allocating
       try {
-        await root.batch(() => write(writes))
+        await root.batch(() => {
+          for (const { slot, offset, bytes } of writes.records) {
+            key[0] = slot
+            key[1] = offset
+            if (bytes === undefined) void records.remove(key)
+            else void records.put(key, bytes)
+          }
+          for (const [name, text] of writes.notes) {
+            if (text === undefined) void notes.remove(name)
+            else void notes.put(name, text)
+          }
+        })
       } catch (error) {
         throw await commitFailure(error)
       }
@@ -127,6 +158,9 @@ export const openLmdb = (directory: string): LogStorage => {
         if (!visit(key[1], value)) return
       }
     },
-    close: () => root.close()
+    close: async () => {
+      await root.close()
+      room.close()
+    }
   }
 }

@@ -10,7 +10,7 @@ import { join } from "node:path"
 import { Bus, type TopicPartition } from "../Bus.ts"
 import { ConsumerGroups } from "./ConsumerGroups.ts"
 import { lockDirectory } from "./DirectoryLock.ts"
-import { DiskSpace } from "./DiskSpace.ts"
+import { DiskSpace, MIN_FREE_BYTES, minFreeBytes } from "./DiskSpace.ts"
 import { openLmdb } from "./LmdbStorage.ts"
 import { Log, type Partition } from "./Log.ts"
 import { LogNotOpened } from "./LogNotOpened.ts"
@@ -41,7 +41,7 @@ export interface LogOptions {
 export interface LocalBusOptions extends LogOptions {
   /** Holds the log and nothing else; made when absent. */
   readonly directory: string
-  /** Of disk space, below which nothing is accepted. Default 2 GiB. */
+  /** Of disk space, below which nothing is accepted. Default {@link MIN_FREE_BYTES}. */
   readonly minFreeBytes?: number
 }
 
@@ -176,7 +176,7 @@ export const layer = (options: LocalBusOptions): Layer.Layer<Bus | LogRetention,
         (unlock) => Effect.sync(unlock)
       )
       const disk = yield* Effect.acquireRelease(
-        attemptOpen(() => new DiskSpace(directory, options.minFreeBytes ?? 2_147_483_648)),
+        attemptOpen(() => new DiskSpace(directory, options.minFreeBytes ?? MIN_FREE_BYTES)),
         (disk) => Effect.sync(() => disk.close())
       )
       const storage = yield* attemptOpen(() => openLmdb(directory))
@@ -185,13 +185,13 @@ export const layer = (options: LocalBusOptions): Layer.Layer<Bus | LogRetention,
   )
 }
 
-/** In `bus` of `ARGUSIQ_DATA_DIR` (./data); `ARGUSIQ_BUS_FORGET_GROUPS` lists groups to forget. */
+/** In `bus` of `ARGUSIQ_DATA_DIR` (./data); `ARGUSIQ_BUS_FORGET_GROUPS` lists groups to forget. See also {@link minFreeBytes}. */
 export const layerConfig = Layer.unwrap(
   Effect.gen(function* () {
     const dataDirectory = yield* Config.String("ARGUSIQ_DATA_DIR").pipe(Config.withDefault("./data"))
     const forgetGroups = yield* Config.Array(Schema.NonEmptyString, "ARGUSIQ_BUS_FORGET_GROUPS").pipe(
       Config.withDefault([])
     )
-    return layer({ directory: join(dataDirectory, "bus"), forgetGroups })
+    return layer({ directory: join(dataDirectory, "bus"), forgetGroups, minFreeBytes: yield* minFreeBytes })
   })
 )

@@ -6,6 +6,7 @@ import type { Topic } from "@argusiq/domain/topics.ts"
 import type { Instant } from "@argusiq/domain/ids.ts"
 import type { StoredRecord } from "../Bus.ts"
 import type { LogStorage, LogWrites } from "./LogStorage.ts"
+import { RecentRecords } from "./RecentRecords.ts"
 import { appendedAtOf, decodeRecord } from "./recordBytes.ts"
 
 export interface PartitionBounds {
@@ -19,12 +20,16 @@ export interface PartitionBounds {
   readonly appendedAt: Instant
 }
 
+/** Of one partition, kept in memory: some seconds at full load, so that groups which keep up need no reads. */
+const RECENT_BYTES = 524_288
+
 export class Partition {
   readonly topic: Topic
   readonly partition: number
   readonly slot: number
   /** Moved by the writer only, when the transaction that moves them is durable. */
   bounds: PartitionBounds
+  readonly recent = new RecentRecords(RECENT_BYTES)
   /** Called after the end has moved. */
   readonly watchers = new Set<() => void>()
 
@@ -123,11 +128,13 @@ export class Log {
   /** Reads on from `from`, stopping before `to`, after `maxRecords` or when `maxBytes` would be passed; a first record that is
    * larger comes alone. */
   read(partition: Partition, from: number, to: number, maxRecords: number, maxBytes: number): Array<StoredRecord> {
-    const records: Array<StoredRecord> = []
     const { topic, slot, bounds } = partition
     const end = Math.min(to, bounds.end)
+    if (from >= end) return []
+    const recent = partition.recent.read(from, end, maxRecords, maxBytes)
+    if (recent !== undefined) return recent
+    const records: Array<StoredRecord> = []
     let bytesRead = 0
-    if (from >= end) return records
     this.storage.scan(slot, from, end, (offset, bytes) => {
       bytesRead += bytes.length
       if (records.length > 0 && bytesRead > maxBytes) return false
@@ -141,7 +148,8 @@ export class Log {
 
   /** Instant at which a record that is in the log was appended. */
   appendedAt(partition: Partition, offset: number): Instant {
-    let at: Instant | undefined
+    let at = partition.recent.at(offset)?.appendedAt
+    if (at !== undefined) return at
     this.storage.scan(partition.slot, offset, offset + 1, (_, bytes) => {
       at = appendedAtOf(bytes)
       return false

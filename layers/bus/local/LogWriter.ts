@@ -48,6 +48,7 @@ export class Transaction {
 
 interface Appendable {
   readonly partition: Partition
+  readonly record: BusRecord
   readonly encoded: EncodedRecord
 }
 
@@ -77,7 +78,7 @@ export class LogWriter {
     }
   }
 
-  /** The records must stay unchanged until `done` is called. */
+  /** The records are handed over: readers may get the same objects and bytes. */
   publish(records: ReadonlyArray<BusRecord>, done: Publish["done"]): void {
     if (this.#closed) return done(closed)
     this.#publishes.push({ records, done })
@@ -116,10 +117,11 @@ export class LogWriter {
     const { publishes, records } = this.#encode(appended)
     if (publishes.length === 0 && changes.length === 0) return
     let transaction: Transaction | undefined
+    const offsets: Array<number> = []
     try {
       await this.#log.storage.commit((writes) => {
         transaction = new Transaction(writes)
-        for (const { partition, encoded } of records) append(transaction, partition, encoded, appended)
+        for (const { partition, encoded } of records) offsets.push(append(transaction, partition, encoded, appended))
         for (const change of changes) change.write(transaction)
         for (const [partition, bounds] of transaction.bounds) noteBounds(writes, partition.slot, bounds)
       })
@@ -131,6 +133,7 @@ export class LogWriter {
       return
     }
     this.#appendedAt = appended
+    for (const [index, appendable] of records.entries()) remember(appendable, offsets[index] as number, appended)
     for (const [partition, bounds] of transaction?.bounds ?? []) partition.bounds = bounds
     for (const publish of publishes) publish.done(Exit.void)
     for (const change of changes) change.done(Exit.void)
@@ -184,14 +187,38 @@ export class LogWriter {
       }
       if (encoded.size > topic.maxRecordBytes) return tooLarge(encoded.size)
       const partition = partitions[partitionOf(partitions.length, encoded.bytes, encoded.keyStart, encoded.keyEnd)]
-      into.push({ partition: partition as Partition, encoded })
+      into.push({ partition: partition as Partition, record, encoded })
     }
     return undefined
   }
 }
 
-const append = (transaction: Transaction, partition: Partition, encoded: EncodedRecord, appendedAt: Instant): void => {
+/** The offset it got. */
+const append = (
+  transaction: Transaction,
+  partition: Partition,
+  encoded: EncodedRecord,
+  appendedAt: Instant
+): number => {
   const { start, end, bytes } = transaction.boundsOf(partition)
   transaction.writes.put(partition.slot, end, encoded.bytes)
   transaction.bounds.set(partition, { start, end: end + 1, bytes: bytes + encoded.bytes.length, appendedAt })
+  return end
+}
+
+const remember = ({ partition, record, encoded }: Appendable, offset: number, appendedAt: Instant): void => {
+  const { key, headers, value } = record
+  partition.recent.add(
+    offset,
+    {
+      topic: partition.topic.name,
+      partition: partition.partition,
+      offset: BigInt(offset),
+      appendedAt,
+      key,
+      headers,
+      value: new Uint8Array(value.buffer, value.byteOffset, value.length)
+    },
+    encoded.bytes.length
+  )
 }

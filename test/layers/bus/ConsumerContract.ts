@@ -495,6 +495,62 @@ export const consumerContract = (name: string, { bus: busLayer, forgetful }: Bus
       })
     }
 
+    it.effect("a stopped partition goes on at the oldest record of the log when that is accepted", () =>
+      Effect.gen(function* () {
+        const group = newGroup()
+        const bus = yield* Bus
+        const sql = yield* PipelineSql
+        yield* bus.publish(numbers("a", 0, 10))
+        const partition = yield* partitionOf("a")
+        yield* sql`insert into consumer_offsets ("group", topic, partition, log_id, next)
+          values (${group}, ${Topics.raw}, ${partition}, ${"another"}, ${40})`
+        const { status } = yield* start(storing(group))
+        const found = () => status.all().find((report) => report.partition === partition)?.status
+        yield* until(
+          "it has stopped",
+          Effect.sync(() => found()?._tag === "Stopped")
+        )
+        const stopped = found()
+        assert.strictEqual(stopped?._tag === "Stopped" ? yield* stopped.accept : undefined, 0n)
+        yield* bus.publish(numbers("a", 10, 20))
+        yield* until(
+          "all is stored",
+          Effect.map(storedOf(group, "a"), (rows) => rows.length >= 20)
+        )
+        assert.deepStrictEqual(yield* storedOf(group, "a"), range(0, 20))
+        assert.strictEqual(found()?._tag, "Running")
+        assert.strictEqual((yield* offsetOf(group, partition))?.next, 20n)
+      }).pipe(Effect.provide(busLayer))
+    )
+
+    it.effect("a group whose offsets are in rows skips nothing when it is sought past them on the bus", () =>
+      Effect.gen(function* () {
+        const group = newGroup()
+        const bus = yield* Bus
+        const [processing, held] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+        yield* bus.publish(numbers("a", 0, 10))
+        const partition = yield* partitionOf("a")
+        yield* start(
+          storing(group, ({ records }) =>
+            Effect.as(Effect.andThen(Deferred.succeed(processing, undefined), Deferred.await(held)), {
+              publish: [],
+              deadLetters: [],
+              store: storeRows(group, records)
+            })
+          )
+        )
+        yield* Deferred.await(processing)
+        yield* bus.publish(numbers("a", 10, 20))
+        yield* bus.seek(group, [{ topic: Topics.raw, partition, offset: 15n }])
+        yield* Deferred.succeed(held, undefined)
+        yield* until(
+          "all is stored",
+          Effect.map(storedOf(group, "a"), (rows) => rows.length >= 20)
+        )
+        assert.deepStrictEqual(yield* storedOf(group, "a"), range(0, 20))
+      }).pipe(Effect.provide(busLayer))
+    )
+
     it.effect("partition time is that of the latest record, replays and retries not counted, and never goes back", () =>
       Effect.gen(function* () {
         const group = newGroup()

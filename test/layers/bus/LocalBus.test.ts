@@ -8,13 +8,13 @@ import { Bus, type BusRecord } from "@argusiq/layers/bus/Bus.ts"
 import { layer, type LocalBusOptions, LogRetention, makeLog } from "@argusiq/layers/bus/local/LocalBus.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Deferred, Effect, Exit, Layer, Logger, type Scope, Stream } from "effect"
-import { spawn, spawnSync } from "node:child_process"
+import { spawnSync } from "node:child_process"
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { Adapter, busContract } from "./BusContract.ts"
 import { Disk, ModelStorage } from "./ModelStorage.ts"
+import { publishAndKill } from "./publishAndKill.ts"
 
 const quiet = Logger.layer([])
 
@@ -27,27 +27,10 @@ const localBus = (options: LocalBusOptions) => layer({ minFreeBytes: 0, ...optio
 
 const adapter = Layer.effect(
   Adapter,
-  Effect.map(LogRetention, ({ run }) => ({ retain: Effect.asVoid(run) }))
+  Effect.map(LogRetention, ({ run }) => ({ retain: () => Effect.asVoid(run) }))
 )
 
-const publishAndKill =
-  (directory: string, topics: ReadonlyArray<Topic>) =>
-  (records: ReadonlyArray<BusRecord>): Effect.Effect<void> =>
-    Effect.callback((resume) => {
-      const texts = records.map(({ value, ...record }) => ({ ...record, text: new TextDecoder().decode(value) }))
-      const script = fileURLToPath(new URL("publishAndWait.ts", import.meta.url))
-      const child = spawn(process.execPath, [script, directory, JSON.stringify(topics), JSON.stringify(texts)], {
-        stdio: ["ignore", "pipe", "inherit"]
-      })
-      let killed = false
-      child.stdout.on("data", () => {
-        killed = true
-        child.kill("SIGKILL")
-      })
-      child.on("exit", () => resume(killed ? Effect.void : Effect.die("the publisher ended by itself")))
-    })
-
-busContract("the bus on the embedded log", ({ topics, concurrency }) =>
+busContract("the bus on the embedded log", { retainsForGroups: true }, ({ topics, concurrency }) =>
   Effect.map(freshDirectory, (directory) => ({
     layer: adapter.pipe(Layer.provideMerge(localBus({ directory, topics, concurrency }))),
     publishAndKill: publishAndKill(directory, topics)

@@ -1,12 +1,20 @@
 /**
- * Publishes on an embedded log and says so, in a process that its parent then kills: `node publishAndWait.ts <directory>
- * <topics as JSON> <records as JSON, values as text>`.
+ * Publishes and says so, in a process that its parent then kills: `node publishAndWait.ts <where> <topics as JSON> <records
+ * as JSON, values as text>`. Where: the directory of an embedded log, or `kafka:` with brokers, a slash and a prefix.
  */
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
-import { layer } from "@argusiq/layers/bus/local/LocalBus.ts"
-import { Effect } from "effect"
+import * as KafkaBus from "@argusiq/layers/bus/kafka/KafkaBus.ts"
+import * as LocalBus from "@argusiq/layers/bus/local/LocalBus.ts"
+import { Effect, type Layer } from "effect"
 
-const [directory = "", topics = "[]", records = "[]"] = process.argv.slice(2)
+const [where = "", topics = "[]", records = "[]"] = process.argv.slice(2)
+
+const kafka = /^kafka:([^/]*)\/(.*)$/.exec(where)
+const options = { topics: JSON.parse(topics) }
+const layer: Layer.Layer<Bus, unknown> =
+  kafka === null
+    ? LocalBus.layer({ directory: where, ...options })
+    : KafkaBus.layer({ brokers: (kafka[1] as string).split(","), prefix: kafka[2] as string, ...options })
 
 await Effect.gen(function* () {
   const bus = yield* Bus
@@ -17,4 +25,4 @@ await Effect.gen(function* () {
   )
   console.log("published")
   yield* Effect.never
-}).pipe(Effect.provide(layer({ directory, topics: JSON.parse(topics) })), Effect.scoped, Effect.runPromise)
+}).pipe(Effect.provide(layer), Effect.scoped, Effect.runPromise)
