@@ -1,0 +1,130 @@
+/**
+ * A partition that a subscription has: what has been read of it, what is handled, and from where it goes on.
+ * @module
+ */
+import type { Fiber } from "effect"
+import type { Batch, StoredRecord, Subscription } from "../Bus.ts"
+import type { Readable } from "./Fetcher.ts"
+import type { Key } from "./Membership.ts"
+import type { Decoded } from "./recordBatch.ts"
+
+/** Read ahead of what is handled, no more than about this of a partition. */
+const AHEAD_BYTES = 2_097_152
+
+export class Assigned implements Readable {
+  readonly key: Key
+  readonly kafkaTopic: string
+  readonly topic: string
+  readonly partition: number
+  /** Of the topic when the partition was assigned; undefined where brokers do not tell. */
+  readonly topicId: string | undefined
+  readonly #maxRecords: number
+  /** Raised by a seek, so that what was read or handed out before it no longer counts. */
+  epoch = 0
+  /** Next offset to hand out. */
+  position: number
+  /** Next offset to read. */
+  from: number
+  /** Where the log ended when it was last read. */
+  end: number
+  /** When its last batch was handed out, in milliseconds of `performance.now`. */
+  handedOutAt = -Infinity
+  handling = false
+  fiber: Fiber.Fiber<void, unknown> | undefined
+  revoked = false
+  /** Its position is not in the log; it waits for a seek or a new start. */
+  stopped = false
+  /** Its topic may be another one by now; nothing is read until that is clear. */
+  moved = false
+  /** Handled up to here, and not yet committed. */
+  handled: number | undefined
+  /** Where `from` was when the watchdog last looked. */
+  seenFrom = -1
+  #ahead: Array<StoredRecord> = []
+  #taken = 0
+  #bytes = 0
+
+  constructor(
+    names: { readonly key: Key; readonly kafkaTopic: string; readonly topic: string; readonly partition: number },
+    topicId: string | undefined,
+    offset: number,
+    maxRecords: number
+  ) {
+    this.key = names.key
+    this.kafkaTopic = names.kafkaTopic
+    this.topic = names.topic
+    this.partition = names.partition
+    this.topicId = topicId
+    this.position = offset
+    this.from = offset
+    this.end = offset
+    this.#maxRecords = maxRecords
+  }
+
+  /** Records that wait to be handed out. */
+  get waiting(): number {
+    return this.#ahead.length - this.#taken
+  }
+
+  get wants(): boolean {
+    return (
+      !this.stopped && !this.revoked && !this.moved && this.#bytes < AHEAD_BYTES && this.waiting < 2 * this.#maxRecords
+    )
+  }
+
+  /** The record that is handed out next. */
+  get head(): StoredRecord | undefined {
+    return this.#ahead[this.#taken]
+  }
+
+  add({ records, next }: Decoded, end: number): void {
+    this.from = next
+    this.end = end
+    if (this.#taken > 0) {
+      this.#ahead = this.#ahead.slice(this.#taken)
+      this.#taken = 0
+    }
+    for (const record of records) {
+      this.#ahead.push(record)
+      this.#bytes += record.value.length
+    }
+    // Nothing but markers of Kafka's own lay there.
+    if (this.waiting === 0 && !this.handling) this.position = next
+  }
+
+  /** As much as a batch may hold; undefined when nothing waits. */
+  take({ maxRecords, maxBytes }: Subscription): Batch | undefined {
+    const first = this.#taken
+    let bytes = 0
+    let last = first
+    for (; last < this.#ahead.length && last - first < maxRecords; last++) {
+      const { length } = (this.#ahead[last] as StoredRecord).value
+      if (last > first && bytes + length > maxBytes) break
+      bytes += length
+    }
+    if (last === first) return undefined
+    const records = this.#ahead.slice(first, last)
+    this.#taken = last
+    this.#bytes -= bytes
+    const next = (records.at(-1) as StoredRecord).offset + 1n
+    return {
+      topic: this.topic,
+      partition: this.partition,
+      records,
+      next,
+      end: BigInt(Math.max(this.end, Number(next)))
+    }
+  }
+
+  /** Goes on at an offset; what was handled before no longer counts. */
+  seek(offset: number): void {
+    this.epoch++
+    this.position = offset
+    this.from = offset
+    this.stopped = false
+    this.handled = undefined
+    this.#ahead = []
+    this.#taken = 0
+    this.#bytes = 0
+  }
+}
