@@ -5,8 +5,10 @@
  */
 import { DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import { type PgClient } from "@effect/sql-pg"
-import { Cause, Clock, Deferred, Effect, Option, Queue, Schema, type Scope } from "effect"
+import { Clock, Deferred, Effect, Option, Queue, Schema, type Scope } from "effect"
 import { type SqlError } from "effect/sql/SqlError"
+import { type Forgotten } from "../cache/SharedCache.ts"
+import { makeOutage } from "../outage.ts"
 
 const CHANNEL = "cache_invalidate"
 const CHECK_EVERY = "500 millis"
@@ -22,14 +24,25 @@ const MOST_PUSHES = 100
  */
 const TRUSTED_MILLIS = 1_500
 
+/** How long pushes of one change may lie apart. */
+const PUSHES_APART_MILLIS = 250
+
+/** Without a sequence: asked for by hand. */
 const Push = Schema.fromJsonString(
-  Schema.Struct({
-    type: Schema.Literals(["device", "device-type"]),
-    id: Schema.String,
-    sequence: Schema.Int
-  })
+  Schema.Union([
+    Schema.Struct({
+      type: Schema.Literals(["device", "device-type"]),
+      id: Schema.String,
+      sequence: Schema.optionalKey(Schema.Int)
+    }),
+    Schema.Struct({ type: Schema.Literal("all") })
+  ])
 )
 const decodePush = Schema.decodeUnknownOption(Push)
+
+/** Tells all processes by hand. */
+export const pushByHand = (sql: PgClient.PgClient, what: Forgotten) =>
+  Effect.asVoid(sql`select pg_notify(${CHANNEL}, ${JSON.stringify(what)})`)
 
 export interface ChangeFeed {
   /** Succeeds when what is cached reflects every change committed until at most 1.5 s ago; checks at once when the last check is
@@ -43,37 +56,28 @@ export interface ChangeFeedOptions {
   readonly sql: PgClient.PgClient
   readonly changeSequence: Effect.Effect<number, SqlError>
   readonly changed: (type: "device" | "device-type", id: string, sequence: number) => void
-  readonly changedAll: () => void
+  /** Anything may have changed up to this number, or the database is an older one than before. */
+  readonly changedAll: (sequence: number) => void
+  /** Everything that changed up to this number has been told. */
+  readonly complete: (sequence: number) => void
+  /** Somebody has asked for it, whatever its number. */
+  readonly forget: (what: Forgotten) => Effect.Effect<void>
   /** After each regular check. */
   readonly checked: Effect.Effect<void>
-}
-
-/** Logs an outage when it begins and when it is over, not at each attempt in between. */
-const makeOutage = (message: string) => {
-  let lasts = false
-  return {
-    began: (cause: Cause.Cause<unknown>) =>
-      Effect.suspend(() => {
-        if (lasts || Cause.hasInterruptsOnly(cause)) return Effect.void
-        lasts = true
-        return Effect.logWarning(message, Cause.squash(cause))
-      }),
-    ended: Effect.suspend(() => {
-      if (!lasts) return Effect.void
-      lasts = false
-      return Effect.logInfo(`Over: ${message}`)
-    })
-  }
 }
 
 export const makeChangeFeed = Effect.fnUntraced(function* (
   options: ChangeFeedOptions
 ): Effect.fn.Return<ChangeFeed, never, Scope.Scope> {
   const clock = yield* Clock.Clock
+  const scope = yield* Effect.scope
   const now = () => clock.currentTimeMillisUnsafe()
   /** Every change up to this number has been acted upon; undefined before the first check. */
   let covered: number | undefined
   let pushesOfCovered = 0
+  /** All pushes of the changes up to this number have come; `covered` may be one ahead of it. */
+  let complete = 0
+  let pushedAt = Number.NEGATIVE_INFINITY
   let checkedAt = Number.NEGATIVE_INFINITY
 
   const isTrusted = () => {
@@ -83,12 +87,20 @@ export const makeChangeFeed = Effect.fnUntraced(function* (
 
   const receive = (payload: string) => {
     const push = Option.getOrUndefined(decodePush(payload))
-    if (push === undefined) return options.changedAll()
-    const { type, id, sequence } = push
+    if (push === undefined) {
+      if (covered !== undefined) options.changedAll(covered)
+      return Effect.void
+    }
+    if (push.type === "all" || push.sequence === undefined) return Effect.forkIn(options.forget(push), scope)
+    receiveChange(push.type, push.id, push.sequence)
+    return Effect.void
+  }
+  const receiveChange = (type: "device" | "device-type", id: string, sequence: number) => {
+    pushedAt = now()
     options.changed(type, id, sequence)
     if (covered === undefined || sequence < covered) return
     pushesOfCovered = sequence === covered ? pushesOfCovered + 1 : 1
-    if (sequence > covered + 1 || pushesOfCovered > MOST_PUSHES) options.changedAll()
+    if (sequence > covered + 1 || pushesOfCovered > MOST_PUSHES) options.changedAll(sequence)
     covered = sequence
   }
 
@@ -101,17 +113,20 @@ export const makeChangeFeed = Effect.fnUntraced(function* (
     }
     // Lower than what was known before the question: another database, or an older state of this one, was put in place.
     if (before === undefined || number < before || number > (covered ?? 0)) {
-      options.changedAll()
+      options.changedAll(number)
       covered = number
       pushesOfCovered = 0
+      complete = number
     }
+    const mayLackPushes = pushesOfCovered > 0 && startedAt - pushedAt < PUSHES_APART_MILLIS
+    complete = Math.max(complete, (covered ?? 0) - (mayLackPushes ? 1 : 0))
+    options.complete(complete)
     checkedAt = startedAt
   }).pipe(
     Effect.timeout(CHECK_TIMEOUT),
     Effect.mapError((cause) => new DatabaseUnavailable({ cause }))
   )
 
-  const scope = yield* Effect.scope
   let running: Deferred.Deferred<void, DatabaseUnavailable> | undefined
   /** One check for all who come while it runs. */
   const sharedCheck = Effect.suspend(() => {
@@ -141,10 +156,14 @@ export const makeChangeFeed = Effect.fnUntraced(function* (
     // What was pushed before the registration is found by a check that begins after it: not by one that is running.
     if (running !== undefined) yield* Effect.exit(sharedCheck)
     yield* sharedCheck
-    while (true) receive((yield* Queue.take(pushes)).payload)
+    while (true) yield* receive((yield* Queue.take(pushes)).payload)
   }).pipe(
     Effect.scoped,
-    Effect.catchCause(pushesOutage.began),
+    Effect.catchCause((cause) => {
+      // Of the last change some pushes may be lost: the next check finds a higher number then.
+      if (covered !== undefined) covered = Math.min(covered, complete)
+      return pushesOutage.began(cause)
+    }),
     Effect.andThen(Effect.sleep(RECONNECT_AFTER)),
     Effect.forever
   )

@@ -1,5 +1,6 @@
 /**
- * Profiles in memory, from PostgreSQL.
+ * Profiles in memory, from the cache that processes share where there is one, from PostgreSQL. Devices and device types are
+ * shared; what else hangs on a device, API keys among it, is not.
  *
  * Why a version that is about to apply is always known here: a version takes effect 2 s after it is published. A check of
  * the change sequence that began at C, once completed, means that every change committed before C has been acted upon;
@@ -9,14 +10,18 @@
  * clocks that differ. A retry that asks for the configuration of its own moment is no different: that moment is in the past.
  * @module
  */
-import { DatabaseUnavailable } from "@argusiq/domain/errors.ts"
-import { Clock, Config, Effect, Layer, Metric, Schema } from "effect"
+import { CacheUnavailable, DatabaseUnavailable } from "@argusiq/domain/errors.ts"
+import { Clock, Config, Effect, Exit, Layer, Metric, Schema } from "effect"
 import { type SqlError } from "effect/sql/SqlError"
 import { type LoadingCache, makeLoadingCache } from "../cache/LoadingCache.ts"
+import { makeSecondLevel } from "../cache/SecondLevel.ts"
+import { type Forgotten } from "../cache/SharedCache.ts"
 import { PipelineSql } from "../database/Sql.ts"
-import { makeChangeFeed } from "./ChangeFeed.ts"
+import { makeChangeFeed, pushByHand } from "./ChangeFeed.ts"
 import { externalIdKey, makeProfileQueries, type OwnedByDevice } from "./ProfileQueries.ts"
 import { Profiles } from "./Profiles.ts"
+import { sharedLoad } from "./sharedLoad.ts"
+import { compileVersions, decodeDevice, decodeDeviceType } from "./StoredProfiles.ts"
 
 export interface ProfileCacheOptions {
   /** The most devices in memory; as many external ids and API keys, a twentieth as many types (at least 1,000). */
@@ -46,6 +51,11 @@ const retryable =
       Effect.mapError((cause) => new DatabaseUnavailable({ cause }))
     )
 
+const keyOf = {
+  device: (id: string) => `device:profile:${id}`,
+  "device-type": (id: string) => `device-type:profile:${id}`
+}
+
 export const make = Effect.fnUntraced(function* (options: ProfileCacheOptions) {
   const sql = yield* PipelineSql
   const clock = yield* Clock.Clock
@@ -57,10 +67,28 @@ export const make = Effect.fnUntraced(function* (options: ProfileCacheOptions) {
     const changed = changes.get(entry.deviceId)
     return changed === undefined || entry.sequence >= changed
   }
-  const devices = yield* makeLoadingCache({ limit: options.size, load: retryable(queries.devices) })
+  const secondLevel = yield* makeSecondLevel
+  const devices = yield* makeLoadingCache({
+    limit: options.size,
+    load: sharedLoad({
+      name: "devices",
+      secondLevel,
+      keyOf: keyOf.device,
+      decode: decodeDevice,
+      query: retryable(queries.devices)
+    })
+  })
+  const loadDeviceTypes = sharedLoad({
+    name: "device-types",
+    secondLevel,
+    keyOf: keyOf["device-type"],
+    decode: decodeDeviceType,
+    query: retryable(queries.deviceTypes)
+  })
   const deviceTypes = yield* makeLoadingCache({
     limit: Math.max(1_000, options.size / 20),
-    load: retryable(queries.deviceTypes)
+    load: (ids) =>
+      Effect.map(loadDeviceTypes(ids), (types) => new Map([...types].map(([id, type]) => [id, compileVersions(type)])))
   })
   const externalIds = yield* makeLoadingCache({
     limit: options.size,
@@ -80,10 +108,27 @@ export const make = Effect.fnUntraced(function* (options: ProfileCacheOptions) {
     forgetOwned()
   }
 
+  /** Shared values first: one loaded from there while this is done is forgotten with the rest. */
+  const forget = (what: Forgotten) =>
+    Effect.map(secondLevel.forget(what.type === "all" ? undefined : keyOf[what.type](what.id)), () => {
+      if (what.type === "all") forgetAll()
+      else if (what.type === "device-type") deviceTypes.invalidate(what.id)
+      else {
+        devices.invalidate(what.id)
+        // What else hangs on the device cannot be told from its id alone.
+        forgetOwned()
+      }
+    })
+  const context = yield* Effect.context()
+  yield* secondLevel.announcements((what) => {
+    Effect.runForkWith(context)(forget(what))
+  })
+
   const feed = yield* makeChangeFeed({
     sql,
     changeSequence: queries.changeSequence,
     changed: (type, id, sequence) => {
+      secondLevel.changed(keyOf[type](id), sequence)
       // What was loaded since the change, before its push came, is newer already.
       const isOutdated = (entry: { readonly sequence: number }) => entry.sequence < sequence
       if (type === "device-type") return deviceTypes.invalidate(id, isOutdated)
@@ -91,7 +136,12 @@ export const make = Effect.fnUntraced(function* (options: ProfileCacheOptions) {
       if (changes.size >= REMEMBERED_CHANGES) forgetOwned()
       changes.set(id, sequence)
     },
-    changedAll: forgetAll,
+    changedAll: (sequence) => {
+      secondLevel.changedAll(sequence)
+      forgetAll()
+    },
+    complete: secondLevel.complete,
+    forget,
     checked: Effect.all(
       [
         countLookups("devices", devices),
@@ -126,16 +176,13 @@ export const make = Effect.fnUntraced(function* (options: ProfileCacheOptions) {
           ? undefined
           : { keyId: entry.keyId, deviceId: entry.deviceId, tenantId: entry.tenantId }
       ),
-    invalidate: (what) =>
-      Effect.sync(() => {
-        if (what.type === "all") forgetAll()
-        else if (what.type === "device-type") deviceTypes.invalidate(what.id)
-        else {
-          devices.invalidate(what.id)
-          // What else hangs on the device cannot be told from its id alone.
-          forgetOwned()
-        }
-      })
+    invalidate: Effect.fnUntraced(function* (what) {
+      yield* forget(what)
+      const announced = yield* Effect.exit(secondLevel.announce(what))
+      yield* Effect.catch(pushByHand(sql, what), (cause) =>
+        Exit.isSuccess(announced) ? Effect.void : Effect.fail(new CacheUnavailable({ cause }))
+      )
+    })
   })
 })
 

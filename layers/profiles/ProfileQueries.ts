@@ -3,13 +3,12 @@
  * it was read in.
  * @module
  */
-import { type CompiledDeviceType, compileDeviceType } from "@argusiq/domain/compiled-device-type.ts"
-import { type DeviceProfile, DeviceTypeConfig } from "@argusiq/domain/device-type.ts"
-import { Poison } from "@argusiq/domain/errors.ts"
+import { type DeviceProfile } from "@argusiq/domain/device-type.ts"
 import { isUuid } from "@argusiq/domain/uuid.ts"
 import { type PgClient } from "@effect/sql-pg"
-import { Effect, Result, Schema } from "effect"
-import { type ApiKeyOwner, type DeviceTypeVersions, type EffectiveVersion } from "./Profiles.ts"
+import { Effect } from "effect"
+import { type ApiKeyOwner } from "./Profiles.ts"
+import { type StoredDeviceType, type StoredVersion } from "./StoredProfiles.ts"
 
 /** What belongs to a device, with the number of the last change that it can have seen. */
 export interface OwnedByDevice {
@@ -24,23 +23,6 @@ export interface ApiKeyEntry extends ApiKeyOwner, OwnedByDevice {
 /** The cache key of an external id. A tenant id is a UUID, so its length tells where the external id begins. */
 export const externalIdKey = (tenantId: string, externalId: string) => tenantId + externalId
 const TENANT_ID_LENGTH = 36
-
-const decodeConfig = Schema.decodeUnknownResult(DeviceTypeConfig)
-
-const compileVersion = (
-  deviceTypeId: string,
-  number: number,
-  config: unknown
-): Result.Result<CompiledDeviceType, Poison> => {
-  const refuse = (error: { readonly message: string }) =>
-    new Poison({
-      reason: "UnknownProcessingMode",
-      message: `This release cannot use version ${number} of device type ${deviceTypeId}: ${error.message}`
-    })
-  const decoded = decodeConfig(config)
-  if (Result.isFailure(decoded)) return Result.fail(refuse(decoded.failure))
-  return Result.mapError(compileDeviceType(decoded.success), refuse)
-}
 
 export const makeProfileQueries = (sql: PgClient.PgClient) => {
   const sequence = sql.literal("(select number from change_sequence where scope = 'profiles')::float8")
@@ -89,7 +71,7 @@ export const makeProfileQueries = (sql: PgClient.PgClient) => {
       from device_type_versions
       where state = 'published' and device_type_id = any(${ids.filter(isUuid)}::text[]::uuid[])
       order by device_type_id, effective_at, number`
-    const types = new Map<string, DeviceTypeVersions & { readonly versions: Array<EffectiveVersion> }>()
+    const types = new Map<string, StoredDeviceType & { readonly versions: Array<StoredVersion> }>()
     for (const row of rows) {
       const deviceTypeId = row.device_type_id
       let type = types.get(deviceTypeId)
@@ -97,7 +79,7 @@ export const makeProfileQueries = (sql: PgClient.PgClient) => {
       type.versions.push({
         number: row.number,
         effectiveAt: Math.round(row.effective_at * 1_000_000),
-        compiled: compileVersion(deviceTypeId, row.number, row.config)
+        config: row.config
       })
     }
     return types

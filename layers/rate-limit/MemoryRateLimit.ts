@@ -3,9 +3,8 @@
  * @module
  */
 import { Clock, Effect, Layer } from "effect"
-import { type Permit, RateLimit } from "./RateLimit.ts"
+import { exceeded, granted, RateLimit } from "./RateLimit.ts"
 
-const granted: Permit = { _tag: "Granted" }
 const MINUTE_MILLIS = 60_000
 
 interface Bucket {
@@ -21,23 +20,21 @@ const filled = (bucket: Bucket | undefined, perMinute: number, now: number): num
 }
 
 /** `maxKeys`: a key that is forgotten starts with a full bucket. */
-export const layer = (options: { readonly maxKeys: number } = { maxKeys: 100_000 }): Layer.Layer<RateLimit> =>
-  Layer.sync(RateLimit, () => {
-    const buckets = new Map<string, Bucket>()
-    return RateLimit.of({
-      take: (key, perMinute) =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
-          if (perMinute <= 0) return granted
-          const tokens = filled(buckets.get(key), perMinute, now)
-          const enough = tokens >= 1
-          buckets.delete(key)
-          if (buckets.size >= options.maxKeys) buckets.delete(buckets.keys().next().value!)
-          buckets.set(key, { perMinute, tokens: enough ? tokens - 1 : tokens, filledAt: now })
-          if (enough) return granted
-          return {
-            _tag: "Exceeded",
-            retryAfterSeconds: Math.max(1, Math.ceil(((1 - tokens) * MINUTE_MILLIS) / perMinute / 1000))
-          }
-        })
-    })
+export const makeMemoryRateLimit = (options: { readonly maxKeys: number } = { maxKeys: 100_000 }) => {
+  const buckets = new Map<string, Bucket>()
+  return RateLimit.of({
+    take: (key, perMinute) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        if (perMinute <= 0) return granted
+        const tokens = filled(buckets.get(key), perMinute, now)
+        const enough = tokens >= 1
+        buckets.delete(key)
+        if (buckets.size >= options.maxKeys) buckets.delete(buckets.keys().next().value!)
+        buckets.set(key, { perMinute, tokens: enough ? tokens - 1 : tokens, filledAt: now })
+        return enough ? granted : exceeded(((1 - tokens) * MINUTE_MILLIS) / perMinute)
+      })
   })
+}
+
+export const layer = (options?: { readonly maxKeys: number }): Layer.Layer<RateLimit> =>
+  Layer.sync(RateLimit, () => makeMemoryRateLimit(options))

@@ -1,45 +1,34 @@
 import * as MemoryRateLimit from "@argusiq/layers/rate-limit/MemoryRateLimit.ts"
 import { RateLimit } from "@argusiq/layers/rate-limit/RateLimit.ts"
-import { assert, it } from "@effect/vitest"
-import { Effect } from "effect"
+import * as RedisRateLimit from "@argusiq/layers/rate-limit/RedisRateLimit.ts"
+import { RedisClient } from "@argusiq/layers/redis/RedisClient.ts"
+import { assert, it, layer } from "@effect/vitest"
+import { Context, Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { fileURLToPath } from "node:url"
+import { redisClient, TestRedis, testRedis } from "../../support/components/redisLayer.ts"
+import { nodeBinary } from "../../support/PlatformProcess.ts"
+import { BucketTime, granted, grantedOf, rateLimitSuite } from "./RateLimitContract.ts"
 
-const granted = Effect.fnUntraced(function* (key: string, perMinute: number) {
-  return (yield* (yield* RateLimit).take(key, perMinute))._tag === "Granted"
-})
-const grantedOf = Effect.fnUntraced(function* (attempts: number, key: string, perMinute: number) {
-  let count = 0
-  for (let attempt = 0; attempt < attempts; attempt++) if (yield* granted(key, perMinute)) count++
-  return count
-})
-
-it.effect("grants a full bucket at once, then evenly over the minute, never more than a bucket", () =>
-  Effect.gen(function* () {
-    assert.strictEqual(yield* grantedOf(150, "device", 100), 100)
-    yield* TestClock.adjust("599 millis")
-    assert.isFalse(yield* granted("device", 100))
-    yield* TestClock.adjust("1 millis")
-    assert.isTrue(yield* granted("device", 100))
-    yield* TestClock.adjust("1 hour")
-    assert.strictEqual(yield* grantedOf(150, "device", 100), 100)
-  }).pipe(Effect.provide(MemoryRateLimit.layer()))
+rateLimitSuite(
+  "memory",
+  Layer.merge(MemoryRateLimit.layer(), Layer.succeed(BucketTime, { passes: (_, millis) => TestClock.adjust(millis) }))
 )
 
-it.effect("says after how many seconds the next is granted, at least one", () =>
-  Effect.gen(function* () {
-    const limit = yield* RateLimit
-    yield* grantedOf(2, "slow", 2)
-    assert.deepStrictEqual(yield* limit.take("slow", 2), { _tag: "Exceeded", retryAfterSeconds: 30 })
-    yield* TestClock.adjust("30 seconds")
-    assert.isTrue(yield* granted("slow", 2))
-    yield* grantedOf(6_000, "fast", 6_000)
-    assert.deepStrictEqual(yield* limit.take("fast", 6_000), { _tag: "Exceeded", retryAfterSeconds: 1 })
-  }).pipe(Effect.provide(MemoryRateLimit.layer()))
+/** Redis has a clock of its own: time passes for a bucket by making it older. */
+const redisTime = Layer.effect(
+  BucketTime,
+  Effect.map(RedisClient, (redis) => ({
+    passes: (key: string, millis: number) =>
+      Effect.orDie(Effect.asVoid(redis.use((client) => client.hincrbyfloat(`rate-limit:${key}`, "filledAt", -millis))))
+  }))
 )
+rateLimitSuite("Redis", Layer.merge(RedisRateLimit.layer, redisTime).pipe(Layer.provide(testRedis)))
 
-it.effect("keeps keys apart, knows 0 as no limit, and forgets the least recently used beyond its bound", () =>
+it.effect("in memory forgets the least recently used beyond its bound", () =>
   Effect.gen(function* () {
-    assert.strictEqual(yield* grantedOf(500, "free", 0), 500)
     assert.isTrue(yield* granted("a", 1))
     assert.isTrue(yield* granted("b", 1))
     assert.isFalse(yield* granted("a", 1))
@@ -48,3 +37,43 @@ it.effect("keeps keys apart, knows 0 as no limit, and forgets the least recently
     assert.isTrue(yield* granted("b", 1))
   }).pipe(Effect.provide(MemoryRateLimit.layer({ maxKeys: 2 })))
 )
+
+/** How many of 400 simultaneous attempts at a limit of 200 another process was granted. */
+const grantedElsewhere = async (url: string) => {
+  const child = spawn(nodeBinary, [fileURLToPath(new URL("takeTokens.ts", import.meta.url)), url], {
+    stdio: ["ignore", "pipe", "inherit"]
+  })
+  let told = ""
+  child.stdout.on("data", (data: Buffer) => (told += data.toString()))
+  await once(child, "close")
+  return Number(told)
+}
+
+layer(testRedis, { excludeTestServices: true })("the rate limit in Redis", (it) => {
+  it.effect("grants no more to two processes at once than to one", () =>
+    Effect.gen(function* () {
+      const { url } = yield* TestRedis
+      const counts = yield* Effect.promise(() => Promise.all([grantedElsewhere(url), grantedElsewhere(url)]))
+      const sum = counts.reduce((all, one) => all + one, 0)
+      // Between the first attempt and the last the bucket goes on filling, by 200 a minute.
+      assert.isAtLeast(sum, 200, `granted ${counts.join(" and ")}`)
+      assert.isAtMost(sum, 220, `granted ${counts.join(" and ")}`)
+    })
+  )
+
+  it.effect("is counted per process while Redis is away, and together again when it is back", () =>
+    Effect.gen(function* () {
+      const server = yield* TestRedis
+      const other = Layer.provide(RedisRateLimit.layer, redisClient)
+      const one = Context.get(yield* Layer.build(other), RateLimit)
+      const two = Context.get(yield* Layer.build(Layer.fresh(other)), RateLimit)
+      const from = (limit: typeof one, key: string) => Effect.provideService(grantedOf(10, key, 5), RateLimit, limit)
+      assert.deepStrictEqual([yield* from(one, "a"), yield* from(two, "a")], [5, 0])
+      yield* Effect.promise(() => server.kill())
+      assert.deepStrictEqual([yield* from(one, "b"), yield* from(two, "b")], [5, 5])
+      yield* Effect.promise(() => server.start())
+      yield* Effect.sleep(2_500)
+      assert.deepStrictEqual([yield* from(one, "c"), yield* from(two, "c")], [5, 0])
+    })
+  )
+})
