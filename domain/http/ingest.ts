@@ -1,5 +1,6 @@
 /**
- * HTTP ingest: devices that speak no MQTT. A device proves itself with its API key.
+ * HTTP ingest: devices that speak no MQTT, each with its API key; and MQTT brokers that hand over what their devices sent,
+ * with the secret that they share with the platform.
  * @module
  */
 import { Context, Schema } from "effect"
@@ -98,4 +99,75 @@ export class IngestGroup extends HttpApiGroup.make("ingest")
   .middleware(DeviceAuthorization)
   .annotate(OpenApi.Title, "Ingest") {}
 
-export class IngestApi extends HttpApi.make("ingest").add(IngestGroup) {}
+/** `X-Webhook-Secret` with the secret that broker and platform share. */
+export class WebhookAuthorization extends HttpApiMiddleware.Service<WebhookAuthorization>()(
+  "argusiq/domain/http/WebhookAuthorization",
+  {
+    requiredForClient: true,
+    security: {
+      webhookSecret: HttpApiSecurity.apiKey({ key: "x-webhook-secret", in: "header" }).pipe(
+        HttpApiSecurity.annotate(
+          OpenApi.Description,
+          "WEBHOOK_SECRET, or the file webhook-secret in the data directory"
+        )
+      )
+    },
+    error: Unauthenticated
+  }
+) {}
+
+const brokerText = Schema.optionalKey(Schema.NullOr(Schema.String))
+const EpochMillis = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 8.64e15 })).annotate({
+  description: "Epoch milliseconds"
+})
+const orArray = <S extends Schema.Top>(one: S) =>
+  Schema.Union([one, Schema.Array(one).check(Schema.isMinLength(1), Schema.isMaxLength(MAX_MESSAGES_PER_REQUEST))])
+
+/** A message as a broker received it. `timestamp`: when; what counts is when the platform takes it. */
+export const BrokerMessage = Schema.Struct({
+  topic: Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(65_535)),
+  payload: Schema.String.check(
+    Schema.makeFilter((text: string) => (text.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(text)) || "not base64")
+  ).annotate({ description: "Base64" }),
+  clientid: brokerText,
+  username: brokerText,
+  timestamp: Schema.optionalKey(Schema.NullOr(EpochMillis))
+}).annotate({ identifier: "BrokerMessage" })
+
+/** A connect or disconnect as a broker saw it. The device is the one that `username` names by its id. */
+export const BrokerEvent = Schema.Struct({
+  event: Schema.Literals(["client.connected", "client.disconnected"]),
+  clientid: Schema.String,
+  username: brokerText,
+  timestamp: Schema.optionalKey(Schema.NullOr(EpochMillis)),
+  reason: brokerText
+}).annotate({ identifier: "BrokerEvent" })
+
+const brokerRefusals = [InvalidRequest, BodyTooLarge, InternalFault, Unavailable] as const
+
+export class BrokerWebhooks extends HttpApiGroup.make("brokerWebhooks")
+  .add(
+    HttpApiEndpoint.post("messages", "/ingest", {
+      payload: orArray(BrokerMessage),
+      success: [Accepted, AllAccepted],
+      error: brokerRefusals
+    }).annotate(
+      OpenApi.Description,
+      "One message, or an array of up to 1,000, at most 16 MiB. 202 means: on disk. What addresses no device of the platform " +
+        "is on disk too, among the dead letters with the reason, so that a broker need not send it again. 503 carries " +
+        "Retry-After in seconds; some messages of an array may have been stored before it."
+    ),
+    HttpApiEndpoint.post("events", "/mqtt/events", {
+      payload: orArray(BrokerEvent),
+      success: Schema.Struct({ known: Schema.Int, unknown: Schema.Int }).annotate({ identifier: "BrokerEventsTaken" }),
+      error: brokerRefusals
+    }).annotate(
+      OpenApi.Description,
+      "Connects and disconnects of devices, one or an array of up to 1,000. Those of clients whose user name is no device's " +
+        "id are counted as unknown and left."
+    )
+  )
+  .middleware(WebhookAuthorization)
+  .annotate(OpenApi.Title, "Broker webhooks") {}
+
+export class IngestApi extends HttpApi.make("ingest").add(IngestGroup, BrokerWebhooks) {}

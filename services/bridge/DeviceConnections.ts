@@ -1,5 +1,5 @@
 /**
- * Connects and disconnects of devices as the embedded broker sees them. Who does not keep up misses the oldest.
+ * Connects and disconnects of devices as the embedded broker sees them, or as an external one tells. Who does not keep up misses the oldest.
  * @module
  */
 import { Context, Effect, Layer, PubSub } from "effect"

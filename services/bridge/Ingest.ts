@@ -44,6 +44,9 @@ export class Ingest extends Context.Service<
     /** For connections that acknowledge: what is refused is dead-lettered, and durable then. While the bus or the database
      * is away the message waits. Messages of one device become durable, and `done` is called, in the order of the offers. */
     offer(message: Incoming, done: () => void): void
+    /** For brokers that hand over and wait for the answer: as {@link offer}, but undefined when the bus is unavailable (some of
+     * the messages may have been stored). */
+    deliver(messages: ReadonlyArray<Incoming>): Effect.Effect<ReadonlyArray<string> | undefined>
     /** For callers that answer: messages whose device is known and has been judged. The ids once all are durable; undefined
      * when the bus is unavailable (some of them may have been stored). */
     accept(messages: ReadonlyArray<Incoming>, device: DeviceProfile): Effect.Effect<ReadonlyArray<string> | undefined>
@@ -92,24 +95,29 @@ const make = Effect.gen(function* () {
     if (!acknowledgeAfterFlush) done("durable")
   }
 
-  const offer = (message: Incoming, done: () => void) => {
-    const stamp = nextStamp()
+  const take = (message: Incoming, stamp: Stamp, impatient: boolean, done: (outcome: Outcome) => void) => {
     const address = addressOf(message)
     if (address._tag === "Invalid" || refusedByAddress(message, address) !== undefined) {
-      return enter(message, stamp, undefined, judge(message, address, undefined), false, done)
+      return enter(message, stamp, undefined, judge(message, address, undefined), impatient, done)
     }
     const lane = message.origin.sender?.deviceId
     const known = lookups.now(lane, address)
-    if (known !== undefined) return enter(message, stamp, known, judge(message, address, known), false, done)
+    if (known !== undefined) return enter(message, stamp, known, judge(message, address, known), impatient, done)
     const held = message.payload.byteLength + MESSAGE_OVERHEAD_BYTES
     budget.take(held)
     lookups.later(lane, address, (device) => {
-      enter(message, stamp, device, judge(message, address, device), false, done)
+      enter(message, stamp, device, judge(message, address, device), impatient, done)
       budget.release(held)
     })
   }
 
-  const accept = (messages: ReadonlyArray<Incoming>, device: DeviceProfile) =>
+  const offer = (message: Incoming, done: () => void) => take(message, nextStamp(), false, done)
+
+  /** The ids once all are durable. */
+  const all = (
+    messages: ReadonlyArray<Incoming>,
+    one: (message: Incoming, stamp: Stamp, done: (outcome: Outcome) => void) => void
+  ) =>
     Effect.callback<ReadonlyArray<string> | undefined>((resume) => {
       if (retrying) return resume(Effect.succeed(undefined))
       const ids: Array<string> = []
@@ -122,9 +130,15 @@ const make = Effect.gen(function* () {
       for (const message of messages) {
         const stamp = nextStamp()
         ids.push(stamp.messageId)
-        enter(message, stamp, device, Result.succeed(device), true, done)
+        one(message, stamp, done)
       }
     })
+
+  const deliver = (messages: ReadonlyArray<Incoming>) =>
+    all(messages, (message, stamp, done) => take(message, stamp, true, done))
+
+  const accept = (messages: ReadonlyArray<Incoming>, device: DeviceProfile) =>
+    all(messages, (message, stamp, done) => enter(message, stamp, device, Result.succeed(device), true, done))
 
   const nextBatch = (): Array<Arrived> => {
     const batch: Array<Arrived> = []
@@ -205,7 +219,7 @@ const make = Effect.gen(function* () {
     Effect.forkScoped
   )
 
-  return Ingest.of({ budget, offer, accept })
+  return Ingest.of({ budget, offer, deliver, accept })
 })
 
 const ignored = () => {}

@@ -17,6 +17,8 @@ export const refused = Metric.withAttributes(
   service
 )
 export const connections = Metric.withAttributes(Metric.gauge("argusiq_bridge_connections"), service)
+/** 1 while this process reads an external broker, 0 while it stands by or cannot. */
+export const brokerConnections = Metric.withAttributes(Metric.gauge("argusiq_bridge_broker_connections"), service)
 export const bytesInFlight = Metric.withAttributes(Metric.gauge("argusiq_bridge_in_flight_bytes"), service)
 /** From the first attempt to publish a batch until it is durable. */
 export const publishSeconds = Metric.withAttributes(

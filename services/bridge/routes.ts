@@ -14,6 +14,8 @@ import { type HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { nextReceivedAt } from "./Arrivals.ts"
 import { isNameOf } from "./DeviceLogin.ts"
+import * as webhookSecret from "./external/WebhookSecret.ts"
+import { webhooks } from "./external/webhooks.ts"
 import * as deviceAuthorization from "./http/device-authorization.ts"
 import { readMessageBody } from "./http/message-body.ts"
 import { answer, busy, databaseAway, tooOften } from "./http/refusal.ts"
@@ -66,7 +68,9 @@ const receive = Effect.fnUntraced(
       }
     }
     if (device.status === "decommissioned") {
-      return yield* new Unprocessable({ detail: `Device ${device.deviceId} is decommissioned. Activate it again.` })
+      return yield* new Unprocessable({
+        detail: `Device ${device.deviceId} is decommissioned, which is final. Create a device for what replaces it.`
+      })
     }
 
     const origin: Origin = { source: "http", sender, clientId: undefined }
@@ -100,6 +104,6 @@ const group = HttpApiBuilder.group(
 
 /** Adds the routes of {@link IngestApi} to the router. */
 export const routes = HttpApiBuilder.layer(IngestApi).pipe(
-  Layer.provide(group),
-  Layer.provide(deviceAuthorization.layer)
+  Layer.provide([group, webhooks]),
+  Layer.provide([deviceAuthorization.layer, webhookSecret.layer])
 )

@@ -13,16 +13,18 @@ const ARRIVAL_TIMEOUT = "30 seconds"
 /** Inflations at the same time: each may need the largest body's memory. */
 const inflating = Semaphore.makeUnsafe(4)
 
-const tooLarge = new BodyTooLarge({
-  detail: `A request holds at most ${MAX_BODY_BYTES} bytes, after inflation. Send fewer messages at once, or smaller ones.`
-})
+const tooLarge = (maxBytes: number) =>
+  new BodyTooLarge({
+    detail: `A request holds at most ${maxBytes} bytes, after inflation. Send fewer messages at once, or smaller ones.`
+  })
 
-/** The body as the device wrote it. What it occupies counts in the budget until the scope closes. */
+/** The body as the sender wrote it. What it occupies counts in the budget until the scope closes. */
 export const readRequestBody = Effect.fnUntraced(function* (
   request: HttpServerRequest.HttpServerRequest,
-  budget: ByteBudget
+  budget: ByteBudget,
+  maxBytes = MAX_BODY_BYTES
 ) {
-  if (Number(request.headers["content-length"] ?? 0) > MAX_BODY_BYTES) return yield* tooLarge
+  if (Number(request.headers["content-length"] ?? 0) > maxBytes) return yield* tooLarge(maxBytes)
   const encoding = request.headers["content-encoding"]?.toLowerCase() ?? "identity"
   if (encoding !== "identity" && encoding !== "gzip") {
     return yield* new InvalidRequest({
@@ -42,7 +44,7 @@ export const readRequestBody = Effect.fnUntraced(function* (
         chunks.push(chunk)
         take(chunk.length)
       }
-      return taken > MAX_BODY_BYTES ? Effect.fail(tooLarge) : Effect.void
+      return taken > maxBytes ? Effect.fail(tooLarge(maxBytes)) : Effect.void
     }),
     Effect.catchTag("HttpServerError", () => Effect.fail(new InvalidRequest({ detail: "The body broke off" }))),
     Effect.timeoutOrElse({
@@ -52,19 +54,19 @@ export const readRequestBody = Effect.fnUntraced(function* (
   )
   const body = Buffer.concat(chunks)
   if (encoding === "identity") return body
-  const inflated = yield* inflating.withPermit(inflate(body))
+  const inflated = yield* inflating.withPermit(inflate(body, maxBytes))
   take(inflated.length)
   return inflated
 })
 
-const inflate = (body: Buffer) =>
+const inflate = (body: Buffer, maxBytes: number) =>
   Effect.callback<Buffer, BodyTooLarge | InvalidRequest>((resume) => {
-    gunzip(body, { maxOutputLength: MAX_BODY_BYTES }, (error, inflated) => {
+    gunzip(body, { maxOutputLength: maxBytes }, (error, inflated) => {
       if (error === null) return resume(Effect.succeed(inflated))
       resume(
         Effect.fail(
           "code" in error && error.code === "ERR_BUFFER_TOO_LARGE"
-            ? tooLarge
+            ? tooLarge(maxBytes)
             : new InvalidRequest({ errors: [{ path: "", message: "The body is not gzip, or broken off" }] })
         )
       )

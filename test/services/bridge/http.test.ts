@@ -15,7 +15,7 @@ const served = (settings: Readonly<Record<string, string>> = {}) =>
   HttpRouter.serve(routes, { disableLogger: true }).pipe(
     Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" })),
     Layer.provide(MemoryRateLimit.layer()),
-    Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(settings))),
+    Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ WEBHOOK_SECRET: "w".repeat(16), ...settings }))),
     Layer.provideMerge(Support.bridge(settings))
   )
 

@@ -150,9 +150,14 @@ const log = Layer.unwrap(Effect.map(directory, (path) => LocalBus.layer({ direct
 
 export class Mqtt extends Context.Service<Mqtt, { readonly port: number }>()("argusiq/test/bridge/Mqtt") {}
 
-export const bridge = (settings: Readonly<Record<string, string>> = {}) =>
-  Layer.effect(Mqtt, listen).pipe(
-    Layer.provideMerge(Layer.mergeAll(Ingest.layer, DeviceConnections.layer)),
+const withSettings = (settings: Readonly<Record<string, string>>) =>
+  ConfigProvider.layer(ConfigProvider.fromUnknown({ MQTT_PORT: "0", ...settings }))
+/** Faults that a test makes are no news. */
+export const quiet = Layer.succeed(References.MinimumLogLevel, "Error")
+
+/** Without a door to MQTT. */
+export const closedBridge = (settings: Readonly<Record<string, string>> = {}) =>
+  Layer.mergeAll(Ingest.layer, DeviceConnections.layer).pipe(
     Layer.provideMerge(
       Layer.mergeAll(
         faultyBus.pipe(Layer.provide(log)),
@@ -162,9 +167,17 @@ export const bridge = (settings: Readonly<Record<string, string>> = {}) =>
     Layer.provideMerge(Layer.sync(Faults, () => Faults.of({ bus: "none", passes: 0, database: "none" }))),
     Layer.provideMerge(fixture),
     Layer.provideMerge(testDatabase),
-    Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ MQTT_PORT: "0", ...settings }))),
-    // Faults that a test makes are no news.
-    Layer.provide(Layer.succeed(References.MinimumLogLevel, "Error")),
+    Layer.provide(withSettings(settings)),
+    Layer.provide(quiet),
+    Layer.orDie
+  )
+
+/** With the embedded listener. */
+export const bridge = (settings: Readonly<Record<string, string>> = {}) =>
+  Layer.effect(Mqtt, listen).pipe(
+    Layer.provideMerge(closedBridge(settings)),
+    Layer.provide(withSettings(settings)),
+    Layer.provide(quiet),
     Layer.orDie
   )
 

@@ -1,0 +1,90 @@
+/**
+ * What an MQTT broker hands over by HTTP: messages, answered with 202 once they are durable, and connects and disconnects.
+ * @module
+ */
+import { BrokerEvent, BrokerMessage, IngestApi } from "@argusiq/domain/http/ingest.ts"
+import { isUuid } from "@argusiq/domain/uuid.ts"
+import { Profiles } from "@argusiq/layers/profiles/Profiles.ts"
+import { Effect, Option, PubSub } from "effect"
+import { type HttpServerRequest, HttpServerResponse } from "effect/http"
+import { HttpApiBuilder } from "effect/http-api"
+import { nextReceivedAt } from "../Arrivals.ts"
+import { DeviceConnections } from "../DeviceConnections.ts"
+import { answer, busy, databaseAway } from "../http/refusal.ts"
+import { type Incoming } from "../Incoming.ts"
+import { Ingest } from "../Ingest.ts"
+import { webhookBody } from "./webhook-body.ts"
+
+const PUBLISH_TIMEOUT = "10 seconds"
+
+type Request = HttpServerRequest.HttpServerRequest
+
+const readMessages = webhookBody(BrokerMessage)
+const readEvents = webhookBody(BrokerEvent)
+
+/** The broker vouches for who published. */
+const incoming = ({ clientid, payload, topic }: typeof BrokerMessage.Type): Incoming => ({
+  origin: { source: "webhook", sender: undefined, clientId: clientid ?? undefined },
+  topic,
+  contentType: undefined,
+  payload: Buffer.from(payload, "base64")
+})
+
+const takeMessages = Effect.fnUntraced(
+  function* (request: Request) {
+    const ingest = yield* Ingest
+    if (ingest.budget.exhausted) return yield* busy
+    const { isArray, items } = yield* readMessages(request, ingest.budget)
+    const delivered = yield* ingest.deliver(items.map(incoming)).pipe(Effect.timeoutOption(PUBLISH_TIMEOUT))
+    const ids = Option.getOrUndefined(delivered)
+    if (ids === undefined) return yield* busy
+    const stored = isArray ? { messageIds: ids } : { messageId: ids[0] }
+    return HttpServerResponse.jsonUnsafe({ status: "accepted", ...stored }, { status: 202 })
+  },
+  Effect.scoped,
+  Effect.catch(answer)
+)
+
+/** Of the user name, since the broker has checked it; anybody chooses a client id. */
+const deviceIdOf = ({ username }: typeof BrokerEvent.Type) => (username ?? "").toLowerCase()
+
+const takeEvents = Effect.fnUntraced(
+  function* (request: Request) {
+    const { budget } = yield* Ingest
+    if (budget.exhausted) return yield* busy
+    const { items } = yield* readEvents(request, budget)
+    const named = items.map(deviceIdOf).filter(isUuid)
+    const devices = yield* (yield* Profiles).devices(named)
+    const connections = yield* DeviceConnections
+    let known = 0
+    for (const item of items) {
+      const device = devices.get(deviceIdOf(item))
+      if (device === undefined) continue
+      known++
+      PubSub.publishUnsafe(connections, {
+        kind: item.event === "client.connected" ? "connected" : "disconnected",
+        deviceId: device.deviceId,
+        tenantId: device.tenantId,
+        clientId: item.clientid,
+        at: typeof item.timestamp === "number" ? item.timestamp * 1000 : nextReceivedAt(),
+        ...(typeof item.reason === "string" && { reason: item.reason })
+      })
+    }
+    return HttpServerResponse.jsonUnsafe({ known, unknown: items.length - known })
+  },
+  Effect.scoped,
+  Effect.catchTag(["DatabaseUnavailable", "CacheUnavailable"], () => databaseAway),
+  Effect.catch(answer)
+)
+
+/** The handlers of {@link IngestApi}'s broker webhooks. */
+export const webhooks = HttpApiBuilder.group(
+  IngestApi,
+  "brokerWebhooks",
+  Effect.fnUntraced(function* (handlers) {
+    const context = yield* Effect.context<Ingest | Profiles | DeviceConnections>()
+    return handlers
+      .handleRaw("messages", ({ request }) => Effect.provide(takeMessages(request), context))
+      .handleRaw("events", ({ request }) => Effect.provide(takeEvents(request), context))
+  })
+)
