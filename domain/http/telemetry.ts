@@ -3,7 +3,7 @@
  * @module
  */
 import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { DeviceId, MetricKey } from "../ids.ts"
 import { RequiredPermission } from "../permissions.ts"
 import { MetricValue, Quality } from "../readings.ts"
@@ -73,7 +73,7 @@ export class TelemetryApi extends HttpApiGroup.make("telemetry")
     HttpApiEndpoint.get("deviceHistory", "/device/:id", {
       params: idParams,
       query: HistoryQuery.fields,
-      success: DeviceHistory,
+      success: [DeviceHistory, HttpApiSchema.StreamUint8Array({ contentType: "text/csv" })],
       error: [InvalidRequest, NotFound]
     })
       .annotate(RequiredPermission, "telemetry:read")
@@ -81,7 +81,11 @@ export class TelemetryApi extends HttpApiGroup.make("telemetry")
       .annotate(
         OpenApi.Description,
         "One metricKey answers with data, several (or none, which means all) with series. Values of bad quality take no " +
-          "part in aggregations."
+          "part in aggregations. Buckets of an hour or a day outlive the readings they were made of; where the readings " +
+          "are gone, an hour that startTime or endTime cuts in two is answered whole. With Accept: text/csv everything is " +
+          "answered, unless there is a limit, as lines of timestamp,metricKey,value,quality (without quality for buckets) " +
+          "under that header, in the order of time, compressed with gzip where that is accepted. Text that a spreadsheet " +
+          "would take for a formula begins with an apostrophe; objects and arrays are JSON."
       ),
     HttpApiEndpoint.get("deviceLatest", "/device/:id/latest", {
       params: idParams,

@@ -156,7 +156,7 @@ export const removeOutside = Effect.fn("partitions.removeOutside")(function* (
  * One transaction that needs a table for itself. While it waits for somebody's long statement, others queue behind it: so
  * it gives up after a second, lets them pass, and comes again, up to ten times.
  */
-const exclusively = <A, E, R>(sql: SqlClient.SqlClient, effect: Effect.Effect<A, E, R>) =>
+export const exclusively = <A, E, R>(sql: SqlClient.SqlClient, effect: Effect.Effect<A, E, R>) =>
   sql.withTransaction(Effect.andThen(sql.unsafe("set local lock_timeout = '1s'"), effect)).pipe(
     Effect.tapError((error) => (isLockTimeout(error) ? Effect.sleep("1 second") : Effect.void)),
     Effect.retry({ while: isLockTimeout, times: 10 })

@@ -43,13 +43,19 @@ export const makeGroupRoles = Effect.fn("roles.makeGroupRoles")(function* (
   sql: SqlClient.SqlClient,
   actAs: ReadonlyArray<string>
 ) {
-  for (const role of [roles.pipeline, roles.app]) {
-    const known = yield* sql`select 1 from pg_roles where rolname = ${role}`
-    if (known.length === 0) yield* asOwner(sql, `create role ${role} nologin`)
-    if (!actAs.includes(role)) continue
-    const rows = yield* sql<{ mayAct: boolean }>`select pg_has_role(current_user, ${role}, 'SET') as "mayAct"`
-    if (rows[0]?.mayAct !== true) yield* asOwner(sql, `grant ${role} to current_user with inherit false, set true`)
-  }
+  yield* sql.withTransaction(
+    Effect.gen(function* () {
+      // Of processes that start at the same time each would find a role missing.
+      yield* sql`select pg_advisory_xact_lock(hashtext('argusiq/roles'))`
+      for (const role of [roles.pipeline, roles.app]) {
+        const known = yield* sql`select 1 from pg_roles where rolname = ${role}`
+        if (known.length === 0) yield* asOwner(sql, `create role ${role} nologin`)
+        if (!actAs.includes(role)) continue
+        const rows = yield* sql<{ mayAct: boolean }>`select pg_has_role(current_user, ${role}, 'SET') as "mayAct"`
+        if (rows[0]?.mayAct !== true) yield* asOwner(sql, `grant ${role} to current_user with inherit false, set true`)
+      }
+    })
+  )
 })
 
 const asOwner = (sql: SqlClient.SqlClient, statement: string) =>

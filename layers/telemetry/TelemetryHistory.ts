@@ -13,13 +13,15 @@ import {
   type DeviceLatest
 } from "@argusiq/domain/http/telemetry.ts"
 import { type DeviceId, type Instant, type TenantId } from "@argusiq/domain/ids.ts"
-import { Context, Effect, Layer, Result, Schema } from "effect"
+import { Context, Effect, Layer, Option, Result, Schema, Stream } from "effect"
 import { BoundedMap } from "../cache/BoundedMap.ts"
 import { inTenant } from "../database/inTenant.ts"
 import { AppSql } from "../database/Sql.ts"
 import { isoOrNull } from "../registry/deviceRow.ts"
 import { type BadCursor, NotRegistered, orUnavailable } from "../registry/refusals.ts"
-import { readBuckets, readFrames } from "./historyQueries.ts"
+import { readBuckets } from "./bucketQueries.ts"
+import { csvHeader, firstFrames, readCsvPage } from "./historyCsv.ts"
+import { readFrames } from "./historyQueries.ts"
 
 /** Instants in epoch microseconds; `from` is included, `to` is not. */
 export interface HistoryRequest {
@@ -49,6 +51,17 @@ export class TelemetryHistory extends Context.Service<
       tenantId: TenantId,
       request: HistoryRequest
     ): Effect.Effect<History, NotRegistered | BadCursor | DatabaseUnavailable>
+    /**
+     * The same without end unless `limit` is given, as lines of CSV in UTF-8, page by page: whoever reads slowly holds no
+     * connection. Fails before the stream begins for what is wrong with the request.
+     */
+    deviceCsv(
+      tenantId: TenantId,
+      request: Omit<HistoryRequest, "limit"> & { readonly limit: number | undefined }
+    ): Effect.Effect<
+      Stream.Stream<Uint8Array, BadCursor | DatabaseUnavailable>,
+      NotRegistered | BadCursor | DatabaseUnavailable
+    >
     deviceLatest(tenantId: TenantId, deviceId: string): Effect.Effect<DeviceLatest, NotRegistered | DatabaseUnavailable>
   }
 >()("argusiq/layers/telemetry/TelemetryHistory") {
@@ -61,17 +74,45 @@ export class TelemetryHistory extends Context.Service<
         <A, E>(effect: Effect.Effect<A, E>) =>
           Effect.provideService(inTenant(tenantId)(effect), AppSql, sql)
 
+      /** The request with the metrics that it asks for by naming none, where frames alone do not tell them. */
+      const resolved = Effect.fnUntraced(function* (request: HistoryRequest) {
+        const known = yield* sql<{ keys: ReadonlyArray<string> | null }>`
+          select array(select jsonb_object_keys(latest.metrics)) as keys
+          from devices left join entity_latest latest on latest.entity_id = devices.id
+          where devices.id = ${request.deviceId}::uuid`
+        if (known[0] === undefined) return yield* new NotRegistered({ what: "device" })
+        if (request.aggregation === "none" || request.metricKeys.length > 0) return request
+        return { ...request, metricKeys: known[0].keys ?? [] }
+      })
+
       const device = Effect.fn("TelemetryHistory.device")((tenantId: TenantId, request: HistoryRequest) =>
-        Effect.gen(function* () {
-          const known = yield* sql<{ keys: ReadonlyArray<string> | null }>`
-            select array(select jsonb_object_keys(latest.metrics)) as keys
-            from devices left join entity_latest latest on latest.entity_id = devices.id
-            where devices.id = ${request.deviceId}::uuid`
-          if (known[0] === undefined) return yield* new NotRegistered({ what: "device" })
-          if (request.aggregation === "none") return yield* readFrames(sql, request)
-          const metricKeys = request.metricKeys.length > 0 ? request.metricKeys : (known[0].keys ?? [])
-          return yield* readBuckets(sql, { ...request, metricKeys })
-        }).pipe(scoped(tenantId), orUnavailable)
+        Effect.flatMap(resolved(request), (request) =>
+          request.aggregation === "none" ? readFrames(sql, request) : readBuckets(sql, request)
+        ).pipe(scoped(tenantId), orUnavailable)
+      )
+
+      const deviceCsv: TelemetryHistory["Service"]["deviceCsv"] = Effect.fn("TelemetryHistory.deviceCsv")(
+        function* (tenantId, request) {
+          const readPage = (request: HistoryRequest, remaining: number) =>
+            readCsvPage(sql, request, remaining).pipe(scoped(tenantId), orUnavailable)
+          const remaining = request.limit ?? Number.POSITIVE_INFINITY
+          const first = yield* resolved({ ...request, limit: firstFrames }).pipe(
+            Effect.flatMap((request) => readCsvPage(sql, request, remaining)),
+            scoped(tenantId),
+            orUnavailable
+          )
+          const following = Stream.paginate(first, ({ remaining, request }) =>
+            request === undefined
+              ? Effect.succeed([[], Option.none()] as const)
+              : Effect.map(readPage(request, remaining), (page) => [[page.text], Option.some(page)] as const)
+          )
+          return Stream.make(csvHeader(request.aggregation) + first.text).pipe(
+            Stream.concat(following),
+            Stream.filter((text) => text !== ""),
+            Stream.map((text): Uint8Array => Buffer.from(text)),
+            Stream.buffer({ capacity: 1 }) // the next page is read while this one is on its way
+          )
+        }
       )
 
       // Published versions never change, so their units are looked up once.
@@ -127,7 +168,7 @@ export class TelemetryHistory extends Context.Service<
         }).pipe(scoped(tenantId), orUnavailable)
       )
 
-      return TelemetryHistory.of({ device, deviceLatest })
+      return TelemetryHistory.of({ device, deviceCsv, deviceLatest })
     })
   )
 }

@@ -1,13 +1,14 @@
 /**
- * The work that nobody asks for: partitions of telemetry and their retention. One process does it at a time, the owner of
- * an advisory lock; the others stand by.
+ * The work that nobody asks for: partitions of telemetry, their retention, and rollups. One process does it at a time, the
+ * owner of an advisory lock; the others stand by.
  * @module
  */
 import { framesTable, rawTable } from "@argusiq/layers/database/partitions.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
-import { Clock, Config, Effect, Metric } from "effect"
+import * as Rollups from "@argusiq/layers/telemetry/Rollups.ts"
+import { Clock, Config, type Duration, Effect, Metric } from "effect"
 import { type SqlError } from "effect/sql/SqlError"
-import { type Care, careFor } from "./partitionCare.ts"
+import { type Care, careFor, oldestKept } from "./partitionCare.ts"
 
 const day = 86_400_000
 
@@ -24,9 +25,11 @@ const settings = Config.all({
 })
 
 const every = "10 minutes"
+const rollUpEvery = "1 minute"
 const standByFor = "15 seconds"
 
 const droppedPartitions = Metric.withAttributes(Metric.counter("argusiq_partitions_dropped_total"), { service: "jobs" })
+const rolledHours = Metric.withAttributes(Metric.counter("argusiq_rollup_hours_total"), { service: "jobs" })
 const movedRows = Metric.withAttributes(Metric.counter("argusiq_partition_rows_moved_total"), { service: "jobs" })
 
 const tell = Effect.fnUntraced(function* (table: string, care: Care) {
@@ -45,11 +48,17 @@ export const run: Effect.Effect<never, Config.ConfigError, OwnerSql> = Effect.ge
   const sql = yield* OwnerSql
   const round = Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
-    yield* tell("telemetry_frames", yield* careFor(sql, framesTable, { keep: limits.framesKeep }, now))
+    const frames = { keep: limits.framesKeep }
+    yield* Rollups.freezeBefore(sql, oldestKept(framesTable, frames, now), now)
+    yield* tell("telemetry_frames", yield* careFor(sql, framesTable, frames, now))
     yield* tell(
       "telemetry_raw",
       yield* careFor(sql, rawTable, { keep: limits.rawKeep, maxBytes: limits.rawMaxBytes }, now)
     )
+  })
+  const rollUp = Effect.gen(function* () {
+    yield* Rollups.advance(sql, yield* Clock.currentTimeMillis)
+    yield* Metric.update(rolledHours, yield* Rollups.refresh(sql))
   })
   /** The lock lives as long as its connection: each round begins by asking whether that still answers. */
   const whileOwner = Effect.scoped(
@@ -66,17 +75,14 @@ export const run: Effect.Effect<never, Config.ConfigError, OwnerSql> = Effect.ge
           .executeUnprepared("select pg_advisory_unlock(hashtext('argusiq/jobs'))", [], undefined)
           .pipe(Effect.ignore)
       )
-      while (true) {
-        yield* connection.executeUnprepared("select 1", [], undefined)
-        yield* round
-        yield* Effect.sleep(every)
-      }
+      const isOwner = connection.executeUnprepared("select 1", [], undefined)
+      const repeatedly = (work: Effect.Effect<void, SqlError>, pause: Duration.Input) =>
+        isOwner.pipe(Effect.andThen(work), Effect.andThen(Effect.sleep(pause)), Effect.forever)
+      yield* Effect.all([repeatedly(round, every), repeatedly(rollUp, rollUpEvery)], { concurrency: "unbounded" })
     })
   )
   return yield* whileOwner.pipe(
-    Effect.catch((error: SqlError) =>
-      Effect.logWarning("Care for the telemetry partitions failed; trying again", error)
-    ),
+    Effect.catch((error: SqlError) => Effect.logWarning("Care for partitions and rollups failed; trying again", error)),
     Effect.andThen(Effect.sleep(standByFor)),
     Effect.forever
   )

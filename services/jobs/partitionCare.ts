@@ -16,6 +16,10 @@ export interface Care {
   readonly removedOutside: number
 }
 
+/** The first instant that is kept begins a partition, or what retention has dropped would be made again. */
+export const oldestKept = (table: Partitions.PartitionedTable, { keep }: Limits, now: number): number =>
+  Partitions.partitionAt(table, now - keep).from
+
 /** `now` in epoch milliseconds. */
 export const careFor = Effect.fn("partitionCare.careFor")(function* (
   sql: SqlClient.SqlClient,
@@ -29,10 +33,9 @@ export const careFor = Effect.fn("partitionCare.careFor")(function* (
     yield* Partitions.dropPartition(sql, partition)
     dropped.push(partition.name)
   }
-  // The first instant that is kept begins a partition, or what retention has dropped would be made again.
-  const oldestKept = Partitions.partitionAt(table, now - limits.keep).from
-  const removedOutside = yield* Partitions.removeOutside(sql, table, oldestKept)
-  const awaited = yield* Partitions.awaitedPartitions(sql, table, { from: oldestKept, to: now })
+  const from = oldestKept(table, limits, now)
+  const removedOutside = yield* Partitions.removeOutside(sql, table, from)
+  const awaited = yield* Partitions.awaitedPartitions(sql, table, { from, to: now })
   let movedRows = 0
   for (const partition of awaited) {
     const moved = yield* Partitions.makePartition(sql, table, partition.from)

@@ -164,7 +164,7 @@ layer(testDatabase, { excludeTestServices: true })("isolation of tenants", (it) 
           and not (relrowsecurity and relforcerowsecurity) order by 1`
       assert.deepStrictEqual(
         unforced.map(({ table }) => table),
-        ["change_sequence", "consumer_offsets", "refresh_tokens", "schema_migrations", "users"]
+        ["change_sequence", "consumer_offsets", "refresh_tokens", "rollup_progress", "schema_migrations", "users"]
       )
       const isPublic = yield* sql`select proname::text from pg_proc
         where pronamespace = 'public'::regnamespace and has_function_privilege('public', oid, 'execute')`

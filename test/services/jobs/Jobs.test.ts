@@ -1,6 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { ConfigProvider, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
+import { randomUUID } from "node:crypto"
 import { setTimeout as delay } from "node:timers/promises"
 import {
   framesTable,
@@ -11,7 +12,8 @@ import {
 } from "../../../layers/database/partitions.ts"
 import { OwnerSql, PipelineSql } from "../../../layers/database/Sql.ts"
 import { run } from "../../../services/jobs/Jobs.ts"
-import { careFor } from "../../../services/jobs/partitionCare.ts"
+import * as Rollups from "../../../layers/telemetry/Rollups.ts"
+import { careFor, oldestKept } from "../../../services/jobs/partitionCare.ts"
 import { testDatabase } from "../../support/postgres.ts"
 import { insertFrames, insertRaw } from "../../layers/database/telemetryRows.ts"
 
@@ -82,6 +84,47 @@ layer(testDatabase, { excludeTestServices: true })("a round of care", (it) => {
       const bytes = (yield* listPartitions(sql, rawTable)).reduce((sum, partition) => sum + partition.bytes, 0)
       assert.isAtMost(bytes, 1_800_000)
       assert.strictEqual(yield* countIn("telemetry_raw"), 20)
+    })
+  )
+
+  it.effect("what is cut stays in the rollups, with what came late before, without what comes later", () =>
+    Effect.gen(function* () {
+      const sql = yield* OwnerSql
+      const pipeline = yield* PipelineSql
+      const now = Date.parse("2026-06-17T12:00:00Z")
+      const entityId = randomUUID()
+      const begin = new Date(now - 60 * day)
+      yield* sql`update rollup_progress set rolled_before = ${begin}, marked_before = ${begin}, kept_from = '-infinity'`
+      const limits = { keep: 14 * day }
+      const care = (at: number) =>
+        Effect.gen(function* () {
+          yield* Rollups.freezeBefore(sql, oldestKept(framesTable, limits, at), at)
+          return yield* careFor(sql, framesTable, limits, at)
+        })
+      const counted = Effect.map(
+        sql<{ resolution: string; n: number }>`select resolution, sum(count)::int as n from telemetry_rollups
+          where entity_id = ${entityId}::uuid group by resolution order by resolution desc`,
+        (rows) => rows.map(({ n, resolution }) => [resolution, n])
+      )
+      yield* care(now)
+      yield* insertFrames(pipeline, [now, now - day, now - day], { entityId })
+      yield* Rollups.advance(sql, now + day)
+      yield* insertFrames(pipeline, [now - day], { entityId })
+      const { dropped } = yield* care(now + 30 * day)
+      assert.include(dropped, named(now))
+      assert.deepStrictEqual(yield* counted, [
+        ["1h", 4],
+        ["1d", 4]
+      ])
+      yield* insertFrames(pipeline, [now - day], { entityId })
+      yield* Rollups.refresh(sql)
+      yield* care(now + 30 * day)
+      assert.deepStrictEqual(yield* counted, [
+        ["1h", 4],
+        ["1d", 4]
+      ])
+      assert.strictEqual(yield* countIn("rollup_dirty"), 0)
+      assert.lengthOf(yield* sql`select 1 from telemetry_frames where entity_id = ${entityId}::uuid`, 0)
     })
   )
 })
