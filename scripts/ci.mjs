@@ -1,6 +1,7 @@
 /**
- * What a merge must pass, from nothing: install, format, lint (import directions included), types, every test. The last
- * line printed is `N passed, N failed`, with `, N skipped` when tests were skipped, which counts as a failure here.
+ * What a merge must pass, from nothing: install, format, lint (import directions included), types, every test, and among
+ * them every suite that `test/required-suites.json` lists. The last line printed is `N passed, N failed`, with `, N skipped`
+ * when tests were skipped, which counts as a failure here.
  * @module
  */
 import { spawnSync } from "node:child_process"
@@ -26,11 +27,23 @@ const check = (name, command, parameters) => {
 const onProjectNode = (name, script, ...parameters) =>
   check(name, projectNode, [join("node_modules", script), ...parameters])
 
+/** The listed suites, each on one adapter, of which no test has passed. */
+const suitesNotRun = (testResults) => {
+  const required = JSON.parse(readFileSync(join(root, "test/required-suites.json"), "utf8"))
+  return required.filter(({ file, suite }) => {
+    const results = testResults.find(({ name }) => name === join(root, file))?.assertionResults ?? []
+    return !results.some(({ ancestorTitles, status }) => status === "passed" && ancestorTitles[0] === suite)
+  })
+}
+
 const countTests = (report) => {
   try {
     const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults } = JSON.parse(
       readFileSync(report, "utf8")
     )
+    for (const { adapter, file, suite } of suitesNotRun(testResults)) {
+      failures.push(`${suite}, on ${adapter} (${file}), has not run`)
+    }
     // A file that cannot be loaded has no tests of its own to fail.
     const brokenFiles = testResults.filter(
       (file) => file.status === "failed" && !file.assertionResults.some((test) => test.status === "failed")
@@ -71,6 +84,6 @@ const checkAll = () => {
 const { passed, failed, skipped } = checkAll()
 const otherFailures = failures.filter((name) => name !== "tests" || failed === 0)
 const totalFailed = failed + otherFailures.length
-if (failures.length > 0) console.error(`\nFailed: ${failures.join(", ")}`)
+if (failures.length > 0) console.error(`\nFailed:\n${failures.join("\n")}`)
 console.log(`${passed} passed, ${totalFailed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`)
 process.exit(totalFailed > 0 || skipped > 0 ? 1 : 0)

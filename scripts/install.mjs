@@ -51,7 +51,10 @@ const install = () => {
   // Under `npm start` the npm at hand is the one that was called, wherever PATH points.
   const npm = process.env.npm_execpath
   const [command, ...first] = npm !== undefined && /npm-cli\.c?js$/.test(npm) ? [process.execPath, npm] : ["npm"]
-  const result = spawnSync(command, [...first, "ci", "--no-audit", "--no-fund"], { cwd: root, stdio: "inherit" })
+  const result = spawnSync(command, [...first, "ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+    cwd: root,
+    stdio: "inherit"
+  })
   if (result.error?.code === "ENOENT") exit("npm was not found. It comes with Node: see https://nodejs.org.")
   if (result.signal !== null) process.exit(130)
   if (result.status !== 0) exit("npm ci failed; its output above says why. Nothing was started.")

@@ -10,11 +10,16 @@ import { pathToFileURL } from "node:url"
 import { ensureInstalled, projectNode, root } from "./install.mjs"
 
 /** Runs the script until it ends, and ends this process with its exit code. */
-export const run = (script, parameters) => {
+export const run = (script, parameters, nodeFlags = [], nodeEnvironment = {}) => {
   ensureInstalled()
-  const child = spawn(projectNode, [resolve(root, script), ...parameters], { stdio: "inherit" })
+  const child = spawn(projectNode, [...nodeFlags, resolve(root, script), ...parameters], {
+    stdio: "inherit",
+    env: { ...nodeEnvironment, ...process.env }
+  })
   const forwarded = new Set()
+  let isTold = false
   const forward = (signal) => {
+    isTold = true
     // Ctrl-C in a terminal reaches the whole process group, the child included: passing it on would count as a second one.
     if (signal === "SIGINT" && process.stdin.isTTY) return
     // npm passes on to us what its group has received too; a moment later it is a person insisting.
@@ -22,6 +27,16 @@ export const run = (script, parameters) => {
     forwarded.add(signal)
     setTimeout(() => forwarded.delete(signal), 500).unref()
     child.kill(signal)
+  }
+  // npm signals the shell between us, which may end without telling: then npm is on its way out, and so are we.
+  if (process.env.npm_lifecycle_event !== undefined) {
+    const parent = process.ppid
+    const watch = setInterval(() => {
+      if (process.ppid === parent) return
+      clearInterval(watch)
+      if (!isTold) forward("SIGTERM")
+    }, 250)
+    watch.unref()
   }
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => forward(signal))
   child.on("error", (error) => {

@@ -9,7 +9,7 @@ import { TenantId, Uuid } from "@argusiq/domain/ids.ts"
 import { Clock, Context, Effect, Layer, Schema } from "effect"
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, jwtVerify, SignJWT } from "jose"
 import { BoundedMap } from "../cache/BoundedMap.ts"
-import { dataDirectory, keptSecret, SecretUnreadable } from "./keptSecret.ts"
+import { secretsDirectory, keptSecret, SecretUnreadable } from "./keptSecret.ts"
 
 export const accessTokenSeconds = 900
 
@@ -50,11 +50,11 @@ export class AccessTokens extends Context.Service<
     verify(token: string): Effect.Effect<Claims | undefined>
   }
 >()("argusiq/layers/identity/AccessTokens") {
-  /** The key is `signing-key.json` in the data directory, made when it is missing. */
+  /** The key is `signing-key.json` in the secrets directory, made when it is missing. */
   static readonly layer = Layer.effect(
     AccessTokens,
     Effect.gen(function* () {
-      const path = join(yield* dataDirectory, "signing-key.json")
+      const path = join(yield* secretsDirectory, "signing-key.json")
       const jwk = yield* keptSecret(path, makeKey).pipe(
         Effect.flatMap(Schema.decodeUnknownEffect(StoredKey)),
         Effect.mapError((cause) => new SecretUnreadable({ path, cause }))

@@ -10,7 +10,7 @@ import { type SqlError } from "effect/sql/SqlError"
 import { OwnerSql } from "../database/Sql.ts"
 import { apiKeyHash, makeApiKey } from "../registry/ApiKeys.ts"
 import { newId } from "../registry/newId.ts"
-import { dataDirectory, readSecret, type SecretUnreadable, writeSecret } from "./keptSecret.ts"
+import { secretsDirectory, readSecret, type SecretUnreadable, writeSecret } from "./keptSecret.ts"
 import { generatePassword, passwordFault, Passwords } from "./Passwords.ts"
 
 const organizationName = "My organisation"
@@ -26,7 +26,7 @@ export class FirstStartRefused extends Schema.TaggedError<FirstStartRefused>()("
   message: Schema.String
 }) {}
 
-/** `first-device.json` in the data directory, mode 600. */
+/** `first-device.json` in the secrets directory, mode 600. */
 export const FirstDevice = Schema.Struct({
   organizationId: Schema.String,
   deviceId: Schema.String,
@@ -131,7 +131,7 @@ const addFirstDevice = Effect.fnUntraced(function* (tenantId: string, userId: st
  */
 const firstDeviceOf = Effect.fnUntraced(function* (tenantId: string) {
   const sql = yield* OwnerSql
-  const path = join(yield* dataDirectory, "first-device.json")
+  const path = join(yield* secretsDirectory, "first-device.json")
   const kept = Option.getOrUndefined(decodeFirstDevice(yield* readSecret(path)))
   if (kept !== undefined) {
     const valid = yield* sql`select 1 from device_api_keys key join devices device on device.id = key.device_id

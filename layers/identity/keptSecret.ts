@@ -1,5 +1,6 @@
 /**
- * Secrets that an installation makes for itself on its first start and keeps in its data directory.
+ * Secrets that an installation makes for itself on its first start and keeps in its data directory, or in one that its
+ * processes share.
  * @module
  */
 import { chmod, link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises"
@@ -9,12 +10,15 @@ import { Config, Effect, Schema } from "effect"
 
 export const dataDirectory = Config.String("ARGUSIQ_DATA_DIR").pipe(Config.withDefault("./data"))
 
+/** What the processes of one installation have in common lies here: the data directory where there is one process. */
+export const secretsDirectory = Config.NonEmptyString("ARGUSIQ_SECRETS_DIR").pipe(Config.orElse(() => dataDirectory))
+
 export class SecretUnreadable extends Schema.TaggedError<SecretUnreadable>()("SecretUnreadable", {
   path: Schema.String,
   cause: Schema.Defect()
 }) {
   override get message() {
-    return `Cannot read or write ${this.path}. Check that the data directory (ARGUSIQ_DATA_DIR) belongs to this user.`
+    return `Cannot read or write ${this.path}. Check that its directory (ARGUSIQ_SECRETS_DIR or ARGUSIQ_DATA_DIR) belongs to this user.`
   }
 }
 

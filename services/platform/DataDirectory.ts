@@ -4,6 +4,7 @@
  * does not, since ids are given out again.
  * @module
  */
+import { secretsDirectory as shared } from "@argusiq/layers/identity/keptSecret.ts"
 import { Config, Effect, Schema } from "effect"
 import { createHash } from "node:crypto"
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -18,6 +19,9 @@ export const dataDirectory = Config.String("ARGUSIQ_DATA_DIR").pipe(
   Config.map((path) => resolve(path))
 )
 
+/** Absolute path of the directory where the command line finds what lets it in. */
+export const secretsDirectory = shared.pipe(Config.map((path) => resolve(path)))
+
 /** What a running platform writes down about itself. */
 const PlatformRecord = Schema.Struct({
   pid: Schema.Int,
@@ -25,7 +29,9 @@ const PlatformRecord = Schema.Struct({
   services: Schema.Array(Schema.String),
   http: Schema.optionalKey(Schema.String), // base URL
   mqtt: Schema.optionalKey(Schema.String), // mqtt://host:port
-  dataDirectory: Schema.String
+  metrics: Schema.optionalKey(Schema.String), // base URL of /health, /ready and /metrics where it is not `http`
+  dataDirectory: Schema.String,
+  secretsDirectory: Schema.String
 })
 export type PlatformRecord = typeof PlatformRecord.Type
 
@@ -105,7 +111,9 @@ export const takeDataDirectory = Effect.fn("DataDirectory.take")(function* (dire
       message:
         `A platform is already running with the data directory ${directory}` +
         `${record === undefined ? "" : ` (process ${record.pid}${record.http === undefined ? "" : `, ${record.http}`})`}.` +
-        " Stop it first, or set ARGUSIQ_DATA_DIR, HTTP_PORT and MQTT_PORT for a second one."
+        " Stop it first, or set ARGUSIQ_DATA_DIR, HTTP_PORT and MQTT_PORT for a second one." +
+        " To run one platform's services in several processes, set KAFKA_BROKERS and DATABASE_URL too:" +
+        " the embedded log and the embedded PostgreSQL serve one process. docs/deployment.md tells how."
     })
   }
   yield* Effect.acquireRelease(hold(directory), (release) => Effect.sync(release))

@@ -1,5 +1,5 @@
 /**
- * The device that the first start makes, with its key, as `first-device.json` in the data directory names it.
+ * The device that the first start makes, with its key, as `first-device.json` in the secrets directory names it.
  * @module
  */
 import { FirstDevice } from "@argusiq/layers/identity/FirstStart.ts"

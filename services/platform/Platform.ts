@@ -1,16 +1,23 @@
 /**
  * The platform as one process, and the order in which everything starts and stops: PostgreSQL, migrations, the log, the
- * services, and the ports last; stopping goes the other way round.
+ * services, and the ports last; stopping goes the other way round. Of several processes each runs some of the services.
  * @module
  */
 import { ensureFirstAdministrator } from "@argusiq/layers/identity/FirstStart.ts"
 import { Config, Effect, Layer } from "effect"
 import { announce } from "./banner.ts"
-import { dataDirectory, type PlatformRecord, publishRecord, takeDataDirectory } from "./DataDirectory.ts"
+import {
+  dataDirectory,
+  type PlatformRecord,
+  publishRecord,
+  secretsDirectory,
+  takeDataDirectory
+} from "./DataDirectory.ts"
 import { loadDemo } from "./demo.ts"
 import { openDoors } from "./doors.ts"
 import * as infrastructure from "./infrastructure.ts"
 import { checkPorts, listeningPorts } from "./ports.ts"
+import { checkSharing, refuseSecondLog } from "./sharing.ts"
 import type { ServiceName } from "./services.ts"
 import { describeSettings } from "./settings.ts"
 import { startWorkers } from "./workers.ts"
@@ -23,7 +30,8 @@ const runServices = Effect.fn("runServices")(function* (
   directory: string,
   startedAt: number
 ) {
-  const firstStart = yield* ensureFirstAdministrator
+  yield* refuseSecondLog
+  const firstStart = services.has("api") ? yield* ensureFirstAdministrator : undefined
   if (yield* loadsDemo) yield* loadDemo
   const oneEnded = yield* startWorkers(workersOf(services))
   const record: PlatformRecord = {
@@ -31,7 +39,8 @@ const runServices = Effect.fn("runServices")(function* (
     startedAt: new Date().toISOString(),
     services: [...services],
     ...(yield* openDoors(services)),
-    dataDirectory: directory
+    dataDirectory: directory,
+    secretsDirectory: yield* secretsDirectory
   }
   yield* publishRecord(record)
   yield* announce(record, firstStart, Math.round(performance.now() - startedAt))
@@ -42,8 +51,9 @@ const runServices = Effect.fn("runServices")(function* (
 export const runPlatform = Effect.fn("runPlatform")(function* (services: ReadonlySet<ServiceName>) {
   const startedAt = performance.now()
   const directory = yield* dataDirectory
+  yield* checkSharing(services)
   yield* takeDataDirectory(directory)
-  yield* checkPorts(yield* listeningPorts)
+  yield* checkPorts(yield* listeningPorts(services))
   const settings = yield* describeSettings
   yield* Effect.logInfo(settings.length === 0 ? "All settings at their defaults" : `Settings: ${settings.join(" ")}`)
   const context = yield* Layer.build(infrastructure.layer)

@@ -1,5 +1,5 @@
 /**
- * The running platform as the command line reaches it: by its REST API, with the token in the data directory.
+ * The running platform as the command line reaches it: by its REST API, with the token in its secrets directory.
  * @module
  */
 import { RestApi } from "@argusiq/domain/http/rest.ts"
@@ -36,7 +36,7 @@ export const connectToPlatform = Effect.gen(function* () {
     })
   }
   const url = record.http
-  const token = yield* readToken(directory)
+  const token = yield* readToken(record.secretsDirectory)
   const authorization = HttpApiMiddleware.layerClient(Authorization, ({ request, next }) =>
     next(HttpClientRequest.bearerToken(request, token))
   )

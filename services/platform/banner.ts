@@ -8,17 +8,25 @@ import type { PlatformRecord } from "./DataDirectory.ts"
 import { format } from "./logging.ts"
 import { tokenPath } from "./PlatformClient.ts"
 
-const places = (record: PlatformRecord, firstStart: FirstStart): ReadonlyArray<string> => {
-  const { email, generatedPassword } = firstStart.administrator
-  const password =
-    generatedPassword === undefined ? "" : `   password: ${Redacted.value(generatedPassword)}   (shown this once)`
-  return [
-    ...(record.http === undefined ? [] : [`API             ${record.http}   documentation: ${record.http}/docs`]),
-    ...(record.mqtt === undefined ? [] : [`MQTT            ${record.mqtt}   user name: device id, password: API key`]),
-    `Data            ${record.dataDirectory}`,
-    `Administrator   ${email}${password}`
-  ]
-}
+const administratorLine = ({ email, generatedPassword }: FirstStart["administrator"]) =>
+  `Administrator   ${email}` +
+  (generatedPassword === undefined ? "" : `   password: ${Redacted.value(generatedPassword)}   (shown this once)`)
+
+const httpLine = (http: string, services: ReadonlyArray<string>) =>
+  services.includes("api")
+    ? `API             ${http}   documentation: ${http}/docs`
+    : `HTTP            ${http}   ingest: ${http}/api/v1/telemetry`
+
+const places = (record: PlatformRecord, firstStart: FirstStart | undefined): ReadonlyArray<string> => [
+  `Services        ${record.services.join(", ")}`,
+  ...(record.http === undefined ? [] : [httpLine(record.http, record.services)]),
+  ...(record.mqtt === undefined ? [] : [`MQTT            ${record.mqtt}   user name: device id, password: API key`]),
+  ...(record.metrics === undefined
+    ? []
+    : [`Metrics         ${record.metrics}/metrics   readiness: ${record.metrics}/ready`]),
+  `Data            ${record.dataDirectory}`,
+  ...(firstStart === undefined ? [] : [administratorLine(firstStart.administrator)])
+]
 
 const firstMessage = (
   record: PlatformRecord,
@@ -38,19 +46,23 @@ const firstMessage = (
         ` -H 'Content-Type: application/json' -d '{"metrics": {"temperature": 21.5}}'`,
       "",
       "Read it back:",
-      `  curl -H "Authorization: Bearer $(cat '${tokenPath(record.dataDirectory)}')"` +
+      `  curl -H "Authorization: Bearer $(cat '${tokenPath(record.secretsDirectory)}')"` +
         ` -H 'X-Organization-Id: ${device.organizationId}' '${record.http}/api/v1/telemetry/device/${device.deviceId}/latest'`
     )
   }
   return lines
 }
 
-/** Text for a terminal; one log line where logs are JSON. */
-export const announce = Effect.fnUntraced(function* (record: PlatformRecord, firstStart: FirstStart, millis: number) {
-  const { generatedPassword } = firstStart.administrator
+/** Text for a terminal; one log line where logs are JSON. `firstStart`: of the processes that serve the API. */
+export const announce = Effect.fnUntraced(function* (
+  record: PlatformRecord,
+  firstStart: FirstStart | undefined,
+  millis: number
+) {
+  const generatedPassword = firstStart?.administrator.generatedPassword
   if ((yield* format) === "json") {
     yield* Effect.logInfo("Running").pipe(
-      Effect.annotateLogs({ ...record, startedInMillis: millis, administrator: firstStart.administrator.email })
+      Effect.annotateLogs({ ...record, startedInMillis: millis, administrator: firstStart?.administrator.email })
     )
     if (generatedPassword !== undefined) {
       yield* Effect.logWarning(`The administrator's password, shown this once: ${Redacted.value(generatedPassword)}`)
@@ -64,7 +76,7 @@ export const announce = Effect.fnUntraced(function* (record: PlatformRecord, fir
       "",
       ...places(record, firstStart).map((line) => `  ${line}`),
       "",
-      ...(firstStart.firstDevice === undefined ? [] : firstMessage(record, firstStart.firstDevice)),
+      ...(firstStart?.firstDevice === undefined ? [] : firstMessage(record, firstStart.firstDevice)),
       ""
     ].join("\n")
   )

@@ -39,7 +39,7 @@ export const findDevice = Effect.fn("findDevice")(function* (
 ) {
   const places =
     organization === undefined
-      ? new Set([readFirstDevice(record.dataDirectory)?.organizationId, undefined, demoOrganizationId])
+      ? new Set([readFirstDevice(record.secretsDirectory)?.organizationId, undefined, demoOrganizationId])
       : new Set([organization])
   const found = new Map<string, { readonly device: Device; readonly api: Api }>()
   const similar = new Set<string>()

@@ -2,8 +2,10 @@
  * The ports of a platform. They open last and close first; closing waits for what is in flight.
  * @module
  */
+import { type Dependency, FurtherDependencies } from "@argusiq/api/readiness.ts"
 import * as api from "@argusiq/api/routes.ts"
 import * as DeviceConnections from "@argusiq/bridge/DeviceConnections.ts"
+import { type BrokerState, readBroker } from "@argusiq/bridge/external/BrokerReader.ts"
 import * as Ingest from "@argusiq/bridge/Ingest.ts"
 import { listen } from "@argusiq/bridge/mqtt/MqttListener.ts"
 import * as bridge from "@argusiq/bridge/routes.ts"
@@ -11,7 +13,8 @@ import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer, Scope } from "effect"
 import { HttpRouter } from "effect/http"
 import { createServer } from "node:http"
-import { httpHost, httpPort } from "./ports.ts"
+import { healthRoutes } from "./healthRoutes.ts"
+import { doorsOf, httpHost, httpPort, metricsHost, metricsPort, readsExternalBroker } from "./ports.ts"
 import type { ServiceName } from "./services.ts"
 
 /** Answers that are under way get this long. */
@@ -29,33 +32,52 @@ const createAnsweringServer = () => {
   return server
 }
 
-const httpServer = Layer.unwrap(
-  Effect.gen(function* () {
-    const host = yield* httpHost
-    const port = yield* httpPort
-    return NodeHttpServer.layer(createAnsweringServer, { host, port, gracefulShutdownTimeout: HTTP_DRAIN })
-  })
-)
+const httpServer = (host: string, port: number) =>
+  NodeHttpServer.layer(createAnsweringServer, { host, port, gracefulShutdownTimeout: HTTP_DRAIN })
+
+const quietly = { disableLogger: true, disableListenLog: true }
 
 const bridgeLayer = Layer.merge(Ingest.layer, DeviceConnections.layer)
 
-/** Opens what the services need and answers where: base URL of HTTP, URL of MQTT. They close, side by side, with the scope. */
+const brokerDependency = (state: () => BrokerState): Dependency => ({
+  name: "mqtt-broker",
+  check: Effect.suspend(() => (state()._tag === "Away" ? Effect.fail(state()) : Effect.void)),
+  whenDown: "is not read; what devices publish waits there"
+})
+
+/** Opens what the services need and answers where: base URL of HTTP, URL of MQTT where this process listens for it. They
+ * close, side by side, with the scope. */
 export const openDoors = Effect.fn("openDoors")(function* (services: ReadonlySet<ServiceName>) {
-  const opened: { http?: string; mqtt?: string } = {}
+  const opened: { http?: string; mqtt?: string; metrics?: string } = {}
   const ingest = services.has("bridge") ? yield* Layer.build(bridgeLayer) : undefined
   const doors = yield* Scope.fork(yield* Effect.scope, "parallel")
   const door = Scope.fork(doors, "sequential")
 
-  if (ingest !== undefined || services.has("api")) {
+  const external = yield* readsExternalBroker
+  const expected = doorsOf(services, external)
+  const dependencies: Array<Dependency> = [...(yield* FurtherDependencies)]
+  if (ingest !== undefined && external) {
+    const broker = yield* readBroker.pipe(Effect.provideContext(ingest), Scope.provide(yield* door))
+    dependencies.push(brokerDependency(broker.state))
+  }
+  const further = Layer.succeed(FurtherDependencies, dependencies)
+  if (expected.metrics) {
+    const [host, port] = [yield* metricsHost, yield* metricsPort]
+    const served = Layer.provide(HttpRouter.serve(healthRoutes, quietly), further)
+    yield* Layer.buildWithScope(Layer.provide(served, httpServer(host, port)), yield* door)
+    opened.metrics = urlOf("http", host, port)
+  }
+  if (expected.http) {
     const routes = Layer.mergeAll(
       services.has("api") ? api.routes : Layer.empty,
       ingest === undefined ? Layer.empty : bridge.routes.pipe(Layer.provide(Layer.succeedContext(ingest)))
     )
-    const served = HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true })
-    yield* Layer.buildWithScope(Layer.provide(served, httpServer), yield* door)
-    opened.http = urlOf("http", yield* httpHost, yield* httpPort)
+    const [host, port] = [yield* httpHost, yield* httpPort]
+    const served = Layer.provide(HttpRouter.serve(routes, quietly), further)
+    yield* Layer.buildWithScope(Layer.provide(served, httpServer(host, port)), yield* door)
+    opened.http = urlOf("http", host, port)
   }
-  if (ingest !== undefined) {
+  if (ingest !== undefined && expected.mqtt) {
     const { host, port } = yield* listen.pipe(Effect.provideContext(ingest), Scope.provide(yield* door))
     opened.mqtt = urlOf("mqtt", host, port)
   }

@@ -2,14 +2,21 @@
  * Whether the ports that a platform will open are free, asked before anything is started.
  * @module
  */
-import { Config, Effect } from "effect"
+import { brokerUrl } from "@argusiq/bridge/external/settings.ts"
+import { Config, Effect, Option } from "effect"
 import { createServer } from "node:net"
 import { Refusal } from "./errors.ts"
+import type { ServiceName } from "./services.ts"
 
 export const httpHost = Config.String("HTTP_HOST").pipe(Config.withDefault("127.0.0.1"))
 export const httpPort = Config.Port("HTTP_PORT").pipe(Config.withDefault(3000))
 export const mqttHost = Config.String("MQTT_HOST").pipe(Config.withDefault("127.0.0.1"))
 export const mqttPort = Config.Port("MQTT_PORT").pipe(Config.withDefault(1883))
+export const metricsHost = Config.String("METRICS_HOST").pipe(Config.withDefault("127.0.0.1"))
+export const metricsPort = Config.Port("METRICS_PORT").pipe(Config.withDefault(9464))
+
+/** Whether devices meet the platform at a broker of their own instead of its listener. */
+export const readsExternalBroker = Config.option(brokerUrl).pipe(Config.map(Option.isSome))
 
 export interface ListeningPort {
   readonly variable: string
@@ -46,10 +53,31 @@ export const checkPorts = Effect.fn("checkPorts")(function* (ports: ReadonlyArra
   if (lines.length > 0) return yield* new Refusal({ message: lines.join("\n") })
 })
 
-/** The ports of a platform with all services, as the settings say. */
-export const listeningPorts = Config.all({ httpHost, httpPort, mqttHost, mqttPort }).pipe(
-  Config.map((settings): ReadonlyArray<ListeningPort> => [
-    { variable: "HTTP_PORT", host: settings.httpHost, port: settings.httpPort },
-    { variable: "MQTT_PORT", host: settings.mqttHost, port: settings.mqttPort }
-  ])
-)
+/** What a process with these services listens for. */
+export interface Doors {
+  /** The REST API, or HTTP ingest, or both. */
+  readonly http: boolean
+  /** The embedded MQTT broker. */
+  readonly mqtt: boolean
+  /** Health and metrics of a process that does not serve them beside the REST API. */
+  readonly metrics: boolean
+}
+
+export const doorsOf = (services: ReadonlySet<ServiceName>, external: boolean): Doors => ({
+  http: services.has("bridge") || services.has("api"),
+  mqtt: services.has("bridge") && !external,
+  metrics: !services.has("api")
+})
+
+/** The ports of a platform with these services, as the settings say. */
+export const listeningPorts = (services: ReadonlySet<ServiceName>) =>
+  Config.all({ httpHost, httpPort, mqttHost, mqttPort, metricsHost, metricsPort, readsExternalBroker }).pipe(
+    Config.map((settings): ReadonlyArray<ListeningPort> => {
+      const { http, metrics, mqtt } = doorsOf(services, settings.readsExternalBroker)
+      return [
+        ...(http ? [{ variable: "HTTP_PORT", host: settings.httpHost, port: settings.httpPort }] : []),
+        ...(mqtt ? [{ variable: "MQTT_PORT", host: settings.mqttHost, port: settings.mqttPort }] : []),
+        ...(metrics ? [{ variable: "METRICS_PORT", host: settings.metricsHost, port: settings.metricsPort }] : [])
+      ]
+    })
+  )

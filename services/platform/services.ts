@@ -2,7 +2,7 @@
  * The services that a platform can run.
  * @module
  */
-import { Result } from "effect"
+import { Config, Result } from "effect"
 
 export const ServiceNames = ["bridge", "dispatcher", "normalizer", "telemetry-writer", "jobs", "api"] as const
 export type ServiceName = (typeof ServiceNames)[number]
@@ -22,3 +22,9 @@ export const parseServices = (list: string): Result.Result<ReadonlySet<ServiceNa
   if (names.length === 0) return Result.fail(`no service named; known are ${ServiceNames.join(", ")}`)
   return Result.succeed(new Set(names.filter(isServiceName)))
 }
+
+/** All services, or those that `ARGUSIQ_SERVICES` names. A wrong value counts as all here: the check of the settings names it. */
+export const configuredServices: Config.Config<ReadonlySet<ServiceName>> = Config.String("ARGUSIQ_SERVICES").pipe(
+  Config.withDefault(ServiceNames.join(",")),
+  Config.map((list) => Result.getOrElse(parseServices(list), () => new Set(ServiceNames)))
+)

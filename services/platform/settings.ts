@@ -3,6 +3,9 @@
  * same meaning, by the layer that uses it.
  * @module
  */
+import { BrokerUrl, ClientId } from "@argusiq/bridge/external/settings.ts"
+import { WebhookSecret } from "@argusiq/bridge/external/WebhookSecret.ts"
+import * as RedisClient from "@argusiq/layers/redis/RedisClient.ts"
 import { Config, Effect, Option, Redacted, Result, Schema } from "effect"
 import { Refusal } from "./errors.ts"
 import { ServiceNames, parseServices } from "./services.ts"
@@ -26,6 +29,9 @@ const Email = Schema.String.check(Schema.isPattern(/^[^\s@]+@[^\s@]+$/))
 const Password = Schema.String.check(Schema.isMinLength(12))
 const Limit = Schema.FiniteFromString.pipe(Schema.decodeTo(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))))
 const Services = Schema.String.check(Schema.makeFilter((list: string) => Result.isSuccess(parseServices(list))))
+
+const Brokers = Schema.String.check(Schema.isPattern(/^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$/))
+const TopicPrefix = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9._-]{1,100}$/))
 
 const Count = Schema.FiniteFromString.pipe(Schema.decodeTo(Schema.Int.check(Schema.isGreaterThan(0))))
 const Amount = Schema.FiniteFromString.check(Schema.isGreaterThanOrEqualTo(0))
@@ -67,6 +73,12 @@ export const settings: ReadonlyArray<Setting> = [
     config: Config.String("ARGUSIQ_DATA_DIR")
   },
   {
+    name: "ARGUSIQ_SECRETS_DIR",
+    unset: "ARGUSIQ_DATA_DIR",
+    allowed: "a directory that all processes of the platform may read and the first may write",
+    config: Config.NonEmptyString("ARGUSIQ_SECRETS_DIR")
+  },
+  {
     name: "ARGUSIQ_SERVICES",
     unset: "all",
     allowed: `any of ${ServiceNames.join(", ")}, separated by commas`,
@@ -88,6 +100,13 @@ export const settings: ReadonlyArray<Setting> = [
   },
   { name: "HTTP_HOST", unset: "127.0.0.1", allowed: "a host name or address", config: Config.String("HTTP_HOST") },
   port("HTTP_PORT", "3000"),
+  {
+    name: "METRICS_HOST",
+    unset: "127.0.0.1",
+    allowed: "a host name or address, where processes without the api answer /health, /ready and /metrics",
+    config: Config.String("METRICS_HOST")
+  },
+  port("METRICS_PORT", "9464"),
   { name: "MQTT_HOST", unset: "127.0.0.1", allowed: "a host name or address", config: Config.String("MQTT_HOST") },
   port("MQTT_PORT", "1883"),
   {
@@ -97,6 +116,38 @@ export const settings: ReadonlyArray<Setting> = [
     config: Config.Duration("MQTT_CONNECT_TIMEOUT")
   },
   count("MQTT_MAX_CONNECTIONS", "10000", "connections"),
+  {
+    name: "MQTT_URL",
+    unset: "the embedded MQTT broker",
+    allowed: "mqtt://user:password@host:port or mqtts://…, user and password percent-encoded",
+    config: Config.schema(BrokerUrl, "MQTT_URL"),
+    secret: true
+  },
+  {
+    name: "MQTT_SHARED",
+    unset: "false: of several bridges one reads MQTT_URL at a time",
+    allowed: "true or false; true only for a broker that keeps a topic with one reader, such as EMQX with hash_topic",
+    config: Config.Boolean("MQTT_SHARED")
+  },
+  {
+    name: "MQTT_CLIENT_ID",
+    unset: "argusiq-bridge; with MQTT_SHARED one of its own, kept in the data directory",
+    allowed: "1 to 64 letters, digits, dots, colons, hyphens and underscores",
+    config: Config.schema(ClientId, "MQTT_CLIENT_ID")
+  },
+  {
+    name: "MQTT_CA_FILE",
+    unset: "the authorities that Node trusts",
+    allowed: "a PEM file with the authorities that vouch for an mqtts:// broker",
+    config: Config.NonEmptyString("MQTT_CA_FILE")
+  },
+  {
+    name: "WEBHOOK_SECRET",
+    unset: "generated at the first start into webhook-secret in the data directory",
+    allowed: "16 to 512 printable ASCII characters without blanks",
+    config: Config.schema(WebhookSecret, "WEBHOOK_SECRET"),
+    secret: true
+  },
   count("INGEST_MAX_BYTES_IN_FLIGHT", "67108864 (64 MiB)", "bytes"),
   databaseUrl("DATABASE_URL", "the embedded PostgreSQL"),
   databaseUrl("DATABASE_PIPELINE_URL", "as DATABASE_URL, in the role argusiq_pipeline"),
@@ -112,14 +163,50 @@ export const settings: ReadonlyArray<Setting> = [
   count("DATABASE_APP_CONNECTIONS", "16", "connections"),
   amount("DATABASE_STATEMENT_TIMEOUT_MS", "30000", "milliseconds; 0 switches it off"),
   count("PROFILE_CACHE_SIZE", "200000", "devices"),
+  {
+    name: "REDIS_URL",
+    unset: "caches and rate limits in the memory of each process",
+    allowed: "redis://user:password@host:6379/0, or rediss:// for TLS; no other platform may use the same database",
+    config: RedisClient.urlConfig,
+    secret: true
+  },
   amount("TELEMETRY_RAW_RETENTION_DAYS", "7", "days"),
   amount("TELEMETRY_RAW_MAX_BYTES", "10000000000 (10 GB)", "bytes"),
   amount("TELEMETRY_FRAMES_RETENTION_DAYS", "365", "days"),
+  amount("ARGUSIQ_BUS_MIN_FREE_BYTES", "2147483648 (2 GiB)", "bytes of free disk below which nothing is accepted"),
   {
     name: "ARGUSIQ_BUS_FORGET_GROUPS",
     unset: "none",
     allowed: "names of consumer groups that no longer exist, separated by commas",
     config: Config.Array(Schema.NonEmptyString, "ARGUSIQ_BUS_FORGET_GROUPS")
+  },
+  {
+    name: "KAFKA_BROKERS",
+    unset: "the embedded log",
+    allowed: "host:port of one or more brokers, separated by commas",
+    config: Config.schema(Brokers, "KAFKA_BROKERS")
+  },
+  { name: "KAFKA_CLIENT_ID", unset: "argusiq", allowed: "a name", config: Config.String("KAFKA_CLIENT_ID") },
+  {
+    name: "KAFKA_PREFIX",
+    unset: "none",
+    allowed: "what the names of topics and groups begin with, of letters, digits, dots, dashes and underscores",
+    config: Config.schema(TopicPrefix, "KAFKA_PREFIX")
+  },
+  { name: "KAFKA_SSL", unset: "false", allowed: "true or false", config: Config.Boolean("KAFKA_SSL") },
+  { name: "KAFKA_USERNAME", unset: "no login", allowed: "a name", config: Config.String("KAFKA_USERNAME") },
+  {
+    name: "KAFKA_PASSWORD",
+    unset: "none",
+    allowed: "a password",
+    config: Config.String("KAFKA_PASSWORD"),
+    secret: true
+  },
+  {
+    name: "KAFKA_SASL_MECHANISM",
+    unset: "scram-sha-512",
+    allowed: "plain, scram-sha-256 or scram-sha-512",
+    config: Config.Literals(["plain", "scram-sha-256", "scram-sha-512"], "KAFKA_SASL_MECHANISM")
   },
   {
     name: "TELEMETRY_RATE_LIMIT_PER_MINUTE",
@@ -143,9 +230,6 @@ export const settings: ReadonlyArray<Setting> = [
 
 /** What this version cannot do, although it is easily expected: set, they stop the start. */
 const unsupported: ReadonlyArray<{ readonly name: string; readonly instead: string }> = [
-  { name: "KAFKA_BROKERS", instead: "the embedded log" },
-  { name: "REDIS_URL", instead: "the cache in memory" },
-  { name: "MQTT_URL", instead: "the embedded MQTT broker" },
   { name: "MQTTS_PORT", instead: "plain MQTT on the loopback interface" }
 ]
 

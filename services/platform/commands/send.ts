@@ -10,12 +10,13 @@ import { untilStopped } from "../process.ts"
 
 const DEMO_SECONDS = 60
 
-/** A room's temperature and humidity over the seconds: a slow swing with a little noise. */
+/** In tenths, as a sensor gives it, with a little noise. */
+const measured = (value: number) => Math.round((value + (Math.random() - 0.5) * 0.3) * 10) / 10
+
+/** A room's temperature and humidity over the seconds: a slow swing. */
 const plausible = (second: number) => {
   const swing = Math.sin((2 * Math.PI * second) / 45)
-  const noise = () => (Math.random() - 0.5) * 0.3
-  const tenths = (value: number) => Math.round(value * 10) / 10
-  return { temperature: tenths(21.5 + 1.5 * swing + noise()), humidity: tenths(45 - 4 * swing + noise()) }
+  return { temperature: measured(21.5 + 1.5 * swing), humidity: measured(45 - 4 * swing) }
 }
 
 const parsePayload = (text: string) =>
@@ -31,7 +32,7 @@ const chooseSender = Effect.fn("send.chooseSender")(function* (
   organization: Option.Option<string>
 ) {
   const platform = yield* connectToPlatform
-  const first = readFirstDevice(platform.record.dataDirectory)
+  const first = readFirstDevice(platform.record.secretsDirectory)
   if (Option.isNone(device) && first === undefined) {
     return yield* new Refusal({ message: "Name the device: argusiq send --device <id, serial number or name>" })
   }
@@ -83,7 +84,7 @@ export const send = Command.make(
       client === undefined
         ? Effect.asVoid(sendByHttp(platform.url, sender, content))
         : Effect.asVoid(sendByMqtt(client, sender, content))
-    if (message !== undefined || !demo) {
+    if (!demo) {
       yield* deliver(message)
       return yield* Console.log(`Acknowledged, so it is durable: ${name} over ${via.toUpperCase()}.`)
     }

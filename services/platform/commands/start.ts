@@ -1,8 +1,8 @@
-import { Config, Effect, Option, Result } from "effect"
+import { Effect, Option, Result } from "effect"
 import { Command, Flag } from "effect/cli"
 import { Refusal } from "../errors.ts"
 import { STOP_WITHIN_MILLIS, surviveLostReader, untilStopped } from "../process.ts"
-import { parseServices, ServiceNames } from "../services.ts"
+import { configuredServices, parseServices, ServiceNames } from "../services.ts"
 import { checkSettings } from "../settings.ts"
 
 /** `argusiq start`: runs the platform until a signal stops it (exit code 0) or a part of it fails (exit code 1). */
@@ -17,8 +17,7 @@ export const start = Command.make(
   Effect.fn("start")(function* ({ services }) {
     yield* surviveLostReader
     yield* checkSettings
-    const listed = Option.isSome(services) ? services : yield* Config.option(Config.String("ARGUSIQ_SERVICES"))
-    const chosen = parseServices(Option.getOrElse(listed, () => ServiceNames.join(",")))
+    const chosen = Option.isSome(services) ? parseServices(services.value) : Result.succeed(yield* configuredServices)
     if (Result.isFailure(chosen)) return yield* new Refusal({ message: `--services: ${chosen.failure}` })
     // Only this command needs all the services: the others start faster without.
     const { runPlatform } = yield* Effect.promise(() => import("../Platform.ts"))

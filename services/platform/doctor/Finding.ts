@@ -15,8 +15,10 @@ export const fault = (what: string, detail: string, remedy: string): Finding => 
 
 const marks = { Fine: "ok   ", Note: "note ", Fault: "FAULT" } as const
 
-/** One line, and under a fault what to do. */
+const indent = " ".repeat(21)
+
+/** One line, and under a fault what to do, which may take several. */
 export const render = (finding: Finding): string => {
   const first = `${marks[finding._tag]}  ${finding.what.padEnd(14)}  ${finding.detail}`
-  return finding._tag === "Fault" ? `${first}\n       ${" ".repeat(14)}→ ${finding.remedy}` : first
+  return finding._tag === "Fault" ? `${first}\n${indent}→ ${finding.remedy.replaceAll("\n", `\n${indent}  `)}` : first
 }

@@ -2,6 +2,7 @@
  * What can be seen without a running platform: this machine, the settings, the data directory.
  * @module
  */
+import { MIN_FREE_BYTES, minFreeBytes } from "@argusiq/layers/bus/local/DiskSpace.ts"
 import { inspectLeftover } from "@argusiq/layers/database/embedded/leftover.ts"
 import { Config, Effect, Option } from "effect"
 import { accessSync, constants, existsSync, realpathSync, statfsSync } from "node:fs"
@@ -10,8 +11,6 @@ import { describePortFault, type ListeningPort, portFault } from "../ports.ts"
 import { wrongSettings } from "../settings.ts"
 import { fault, fine, type Finding, note } from "./Finding.ts"
 
-/** Below it the log accepts nothing. */
-const MIN_FREE_BYTES = 2_147_483_648
 const PROJECT_NODE_MAJOR = 24
 
 const gibibytes = (bytes: number) => `${(bytes / 1_073_741_824).toFixed(1)} GiB`
@@ -38,7 +37,9 @@ const isWritable = (path: string): boolean => {
   }
 }
 
-export const disk = (directory: string): ReadonlyArray<Finding> => {
+export const disk = Effect.fn("doctor.disk")(function* (directory: string) {
+  // A wrong value is a finding about the settings.
+  const needed = yield* Effect.orElseSucceed(minFreeBytes, () => MIN_FREE_BYTES)
   const existing = nearestExisting(directory)
   const { bavail, bsize } = statfsSync(existing)
   const free = bavail * bsize
@@ -52,15 +53,15 @@ export const disk = (directory: string): ReadonlyArray<Finding> => {
       : existing === directory
         ? fine("Data directory", directory)
         : note("Data directory", `${directory} does not exist yet; the first start makes it`),
-    free < MIN_FREE_BYTES
+    free < needed
       ? fault(
           "Disk",
-          `${gibibytes(free)} free, below ${gibibytes(MIN_FREE_BYTES)}: no message is acknowledged`,
+          `${gibibytes(free)} free, below ${gibibytes(needed)}: no message is acknowledged`,
           "Free some space; the platform then goes on by itself"
         )
       : fine("Disk", `${gibibytes(free)} free`)
   ]
-}
+})
 
 /** For a platform that is not running: can it open its ports? */
 export const freePorts = (ports: ReadonlyArray<ListeningPort>): Effect.Effect<ReadonlyArray<Finding>> =>

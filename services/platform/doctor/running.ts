@@ -7,6 +7,7 @@ import { connect } from "node:net"
 import type { PlatformRecord } from "../DataDirectory.ts"
 import { connectToPlatform, inWords } from "../PlatformClient.ts"
 import { fault, fine, type Finding, note } from "./Finding.ts"
+import { stoppedFindings } from "./stopped.ts"
 
 /** Seconds of lag from which a consumer is called behind. */
 const BEHIND_SECONDS = 30
@@ -28,7 +29,8 @@ export const ports = (record: PlatformRecord): Effect.Effect<ReadonlyArray<Findi
   Effect.forEach(
     [
       { what: "HTTP", url: record.http },
-      { what: "MQTT", url: record.mqtt }
+      { what: "MQTT", url: record.mqtt },
+      ...(record.metrics === undefined ? [] : [{ what: "Metrics", url: record.metrics }])
     ],
     ({ what, url }) =>
       url === undefined
@@ -43,28 +45,22 @@ export const ports = (record: PlatformRecord): Effect.Effect<ReadonlyArray<Findi
 const dependencies = Effect.gen(function* () {
   const { api } = yield* connectToPlatform
   const ready = yield* api.health.ready().pipe(Effect.mapError(inWords("/ready does not answer")))
-  return ready.dependencies.map(({ name, state, detail }) =>
-    state === "up"
-      ? fine(name, detail ?? "up")
-      : fault(name, detail ?? "down", "It is tried again without end; the platform's log says more")
-  )
+  // What has stopped is told with all that is known of it, among the consumers.
+  const told = ready.dependencies.filter(({ name }) => name !== "consumers")
+  return told.map(({ name, state, detail }) => {
+    if (state === "up") return fine(name, detail ?? "up")
+    if (state === "degraded") return note(name, detail ?? "down; everything goes on without it")
+    return fault(name, detail ?? "down", "It is tried again without end; the platform's log says more")
+  })
 })
 
 const consumers = Effect.gen(function* () {
-  const { api } = yield* connectToPlatform
+  const { api, record } = yield* connectToPlatform
   const { items } = yield* api.operations.consumers().pipe(Effect.mapError(inWords("Consumers cannot be listed")))
   const groups = Map.groupBy(items, ({ group }) => group)
   return [...groups].flatMap(([group, partitions]): ReadonlyArray<Finding> => {
     const stopped = partitions.filter(({ state }) => state === "stopped")
-    if (stopped.length > 0) {
-      return stopped.map(({ topic, partition, next, end, detail }) =>
-        fault(
-          group,
-          `${topic}/${partition} stands still: its offset is ${next}, the log ends at ${end}`,
-          detail ?? "The platform's log says why"
-        )
-      )
-    }
+    if (stopped.length > 0) return stoppedFindings(group, stopped, record.dataDirectory)
     const lag = partitions.reduce((sum, one) => sum + one.lag, 0)
     const seconds = Math.max(0, ...partitions.map(({ lagSeconds }) => lagSeconds))
     const waiting = partitions.find(({ state }) => state === "waiting")
