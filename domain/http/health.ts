@@ -9,7 +9,12 @@ import { Forbidden } from "./problems.ts"
 export const Readiness = Schema.Struct({
   status: Schema.Literals(["ready", "not ready"]),
   dependencies: Schema.Array(
-    Schema.Struct({ name: Schema.String, state: Schema.Literals(["up", "down"]), detail: Schema.NullOr(Schema.String) })
+    Schema.Struct({
+      name: Schema.String,
+      /** Degraded: it is down, and everything goes on without it. */
+      state: Schema.Literals(["up", "degraded", "down"]),
+      detail: Schema.NullOr(Schema.String)
+    })
   )
 }).annotate({ identifier: "Readiness" })
 export type Readiness = typeof Readiness.Type
@@ -20,7 +25,7 @@ export class HealthApi extends HttpApiGroup.make("health").add(
   }).annotate(OpenApi.Summary, "The process answers"),
   HttpApiEndpoint.get("ready", "/ready", {
     success: [Readiness, Readiness.annotate({ identifier: "NotReady" }).pipe(HttpApiSchema.status(503))]
-  }).annotate(OpenApi.Summary, "200 when every dependency is up, else 503; each with its state"),
+  }).annotate(OpenApi.Summary, "200 when no needed dependency is down, else 503; each with its state"),
   HttpApiEndpoint.get("metrics", "/metrics", {
     success: Schema.String.pipe(HttpApiSchema.asText({ contentType: "text/plain; version=0.0.4; charset=utf-8" })),
     error: Forbidden

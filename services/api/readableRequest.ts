@@ -2,6 +2,7 @@
  * Reads a request before its handler does: a body of at most 1 MiB and 64 levels, and the path of every fault in it.
  * @module
  */
+import { faultPath } from "@argusiq/domain/http/fault-path.ts"
 import { BodyTooLarge, type Fault, InternalFault, InvalidRequest } from "@argusiq/domain/http/problems.ts"
 import { ReadableRequest } from "@argusiq/domain/http/security.ts"
 import { checkStructure } from "@argusiq/domain/scan.ts"
@@ -19,18 +20,10 @@ const structureFaults = {
 
 const formatIssues = SchemaIssue.makeFormatterStandardSchemaV1()
 
-const pathText = (segments: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }>): string =>
-  segments
-    .map((segment) => (typeof segment === "object" ? segment.key : segment))
-    .reduce<string>((path, key) => {
-      if (typeof key === "number") return `${path}[${key}]`
-      return path === "" ? String(key) : `${path}.${String(key)}`
-    }, "")
-
 /** A fault in the body is named by its path in it; elsewhere the path begins with query, params or headers. */
 const faultsOf = (error: HttpApiError.HttpApiSchemaError): ReadonlyArray<Fault> =>
   formatIssues(error.cause.issue).issues.map(({ message, path = [] }) => ({
-    path: pathText(error.kind === "Payload" ? path : [error.kind.toLowerCase(), ...path]),
+    path: faultPath(error.kind === "Payload" ? path : [error.kind.toLowerCase(), ...path]),
     message
   }))
 

@@ -10,9 +10,11 @@ import { ConsumerStatus, type StatusRegistry } from "@argusiq/layers/bus/consume
 import { AppSql } from "@argusiq/layers/database/Sql.ts"
 import { Context, Effect } from "effect"
 
-/** One thing that must be up. A failure is its being down; the failure itself goes to the log only. */
+/** One thing that should be up. A failure is its being down; the failure itself goes to the log only. */
 export interface Dependency {
   readonly name: string
+  /** Everything goes on without it, and whoever notices its absence logs it. */
+  readonly dispensable?: boolean
   readonly check: Effect.Effect<void, unknown>
   /** What to tell everybody while it is down; asked then. */
   readonly whenDown: string | (() => string)
@@ -53,16 +55,20 @@ export const readiness = Effect.gen(function* () {
     stoppedConsumers(consumers),
     ...(yield* FurtherDependencies)
   ]
-  const look = ({ check, name, whenDown }: Dependency) =>
+  const look = ({ check, dispensable = false, name, whenDown }: Dependency) =>
     check.pipe(
       Effect.timeout(patience),
       Effect.as({ name, state: "up", detail: null } as const),
       Effect.catchCause((cause) =>
-        Effect.as(Effect.logWarning(`${name} is down`, cause), { name, state: "down", detail: whenDown } as const)
+        Effect.as(dispensable ? Effect.void : Effect.logWarning(`${name} is down`, cause), {
+          name,
+          state: dispensable ? "degraded" : "down",
+          detail: typeof whenDown === "string" ? whenDown : whenDown()
+        } as const)
       )
     )
   return Effect.map(Effect.forEach(dependencies, look, { concurrency: "unbounded" }), (states): Readiness => ({
-    status: states.every(({ state }) => state === "up") ? "ready" : "not ready",
+    status: states.some(({ state }) => state === "down") ? "not ready" : "ready",
     dependencies: states
   }))
 })

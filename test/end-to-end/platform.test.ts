@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { afterAll, beforeAll } from "vitest"
 import { eventually, PlatformProcess } from "../support/PlatformProcess.ts"
 import { isAlive } from "../support/processes.ts"
-import { argusiq } from "./Argusiq.ts"
+import { argusiq, startArgusiq } from "./Argusiq.ts"
 
 interface FirstDevice {
   readonly deviceId: string
@@ -98,7 +98,7 @@ describe("the platform, from an empty directory", () => {
     assert.include(output, "Nothing is wrong.")
   })
 
-  it("takes a message from argusiq send over either way, shown by tail and counted by topics", async () => {
+  it("takes a message from argusiq send over either way, and counts it in argusiq topics", async () => {
     const overHttp = await command("send", '{"level": 1}')
     assert.strictEqual(overHttp.code, 0, overHttp.errors)
     await becomes("level", 1)
@@ -107,6 +107,16 @@ describe("the platform, from an empty directory", () => {
     await becomes("level", 2)
     const { output } = await command("topics")
     assert.match(output, /telemetry\.raw\.v1 +12 +4 +4 /)
+  })
+
+  it("shows a record in argusiq tail as it arrives, until that is stopped", async () => {
+    const tail = startArgusiq(["tail", "normalized", "--last", "1"], settings())
+    await eventually("an earlier record", 20, () => (tail.output().includes("level") ? true : undefined))
+    const sent = await command("send", '{"tailed": 7}')
+    assert.strictEqual(sent.code, 0, sent.errors)
+    await eventually("the new record", 10, () => (tail.output().includes('"tailed":7') ? true : undefined))
+    tail.signal("SIGINT")
+    assert.strictEqual((await tail.ended).code, 0)
   })
 
   it("sends as any device by a key that ends with the command", async () => {
@@ -186,32 +196,33 @@ describe("the platform, from an empty directory", () => {
   })
 })
 
-describe("a start that cannot succeed", () => {
-  const start = async (env: Readonly<Record<string, string>>) => {
-    const platform = await PlatformProcess.prepare()
-    try {
-      const began = performance.now()
-      const ended = await argusiq(["start"], {
-        ARGUSIQ_DATA_DIR: platform.dataDirectory,
-        HTTP_PORT: String(platform.httpPort),
-        MQTT_PORT: String(platform.mqttPort),
-        ...env
-      })
-      assert.strictEqual(ended.code, 1, ended.output)
-      assert.isBelow(performance.now() - began, 8_000)
-      return ended.errors
-    } finally {
-      await platform.dispose()
-    }
+/** What the command says about a start that it refuses. */
+const refusalOf = async (env: Readonly<Record<string, string>>) => {
+  const platform = await PlatformProcess.prepare()
+  try {
+    const began = performance.now()
+    const ended = await argusiq(["start"], {
+      ARGUSIQ_DATA_DIR: platform.dataDirectory,
+      HTTP_PORT: String(platform.httpPort),
+      MQTT_PORT: String(platform.mqttPort),
+      ...env
+    })
+    assert.strictEqual(ended.code, 1, ended.output)
+    assert.isBelow(performance.now() - began, 8_000)
+    return ended.errors
+  } finally {
+    await platform.dispose()
   }
+}
 
+describe("a start that cannot succeed", () => {
   it("names the port that is taken and the variable that moves it", async () => {
     const other = createServer()
     await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve))
     const address = other.address()
     const port = typeof address === "object" && address !== null ? address.port : 0
     try {
-      const errors = await start({ MQTT_PORT: String(port) })
+      const errors = await refusalOf({ MQTT_PORT: String(port) })
       assert.include(errors, `Port ${port} on 127.0.0.1 is in use by another process. Choose another with MQTT_PORT`)
     } finally {
       other.close()
@@ -219,14 +230,14 @@ describe("a start that cannot succeed", () => {
   })
 
   it("names every wrong setting and what is allowed", async () => {
-    const errors = await start({ LOG_FORMAT: "xml", HTTP_PORT: "http", KAFKA_BROKERS: "kafka:9092" })
+    const errors = await refusalOf({ LOG_FORMAT: "xml", HTTP_PORT: "http", MQTTS_PORT: "8883" })
     assert.include(errors, "HTTP_PORT=http is wrong. Allowed: a port from 1 to 65535.")
     assert.include(errors, "LOG_FORMAT=xml is wrong. Allowed: pretty or json.")
-    assert.include(errors, "KAFKA_BROKERS is not supported yet.")
+    assert.include(errors, "MQTTS_PORT is not supported yet.")
   })
 
   it("names a service that does not exist", async () => {
-    const errors = await start({ ARGUSIQ_SERVICES: "bridge,kitchen" })
+    const errors = await refusalOf({ ARGUSIQ_SERVICES: "bridge,kitchen" })
     assert.include(errors, "ARGUSIQ_SERVICES=bridge,kitchen is wrong. Allowed: any of bridge, dispatcher")
   })
 })

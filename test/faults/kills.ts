@@ -4,6 +4,7 @@
  * @module
  */
 import { deadLetterTopic, Topics } from "@argusiq/domain/topics.ts"
+import type { Bus } from "@argusiq/layers/bus/Bus.ts"
 import { Effect } from "effect"
 import { spawn } from "node:child_process"
 import { writeFileSync } from "node:fs"
@@ -87,7 +88,8 @@ export const prepareDevices = async (platform: PlatformProcess, count: number): 
   return devices
 }
 
-const storedCount = async (dataDirectory: string): Promise<number> => {
+/** Rows in telemetry_frames of a running platform. */
+export const storedCount = async (dataDirectory: string): Promise<number> => {
   const sql = await connectSuperuser(dataDirectory)
   try {
     return (await sql.query<{ count: number }>("select count(*)::int as count from telemetry_frames"))[0]?.count ?? 0
@@ -96,22 +98,25 @@ const storedCount = async (dataDirectory: string): Promise<number> => {
   }
 }
 
-/** What a stopped platform holds of the devices' messages. */
-export const takeHoldings = async (dataDirectory: string, devices: ReadonlyArray<Device>): Promise<Holdings> => {
+/** Reads out of a database and a log, wherever they are. */
+export interface Sources {
+  readonly query: <Row extends object>(statement: string) => Promise<ReadonlyArray<Row>>
+  readonly onLog: (reading: Effect.Effect<void, unknown, Bus>) => Promise<void>
+}
+
+/** What they hold of the devices' messages. */
+export const readHoldings = async ({ query, onLog }: Sources, devices: ReadonlyArray<Device>): Promise<Holdings> => {
   const indexOf = new Map(devices.map((device, index) => [device.id, index]))
   const stored = devices.map((): Array<number> => [])
   const logged = devices.map((): Array<number> => [])
   const deadLettered = devices.map(() => new Set<number>())
-  await withDatabase(dataDirectory, async (sql) => {
-    const rows = await sql.query<{ device: string; sequences: ReadonlyArray<number> }>(
-      `select entity_id::text as device, array_agg((metrics ->> 'sequence')::int) as sequences
-       from telemetry_frames where metrics ? 'sequence' group by entity_id`
-    )
-    for (const row of rows) stored[indexOf.get(row.device) ?? -1]?.push(...row.sequences)
-  })
+  const rows = await query<{ device: string; sequences: ReadonlyArray<number> }>(
+    `select entity_id::text as device, array_agg((metrics ->> 'sequence')::int) as sequences
+     from telemetry_frames where metrics ? 'sequence' group by entity_id`
+  )
+  for (const row of rows) stored[indexOf.get(row.device) ?? -1]?.push(...row.sequences)
   const text = new TextDecoder()
-  await withLog(
-    dataDirectory,
+  await onLog(
     Effect.gen(function* () {
       yield* readTopic(Topics.normalized, (record) => {
         const message = JSON.parse(text.decode(record.value)) as {
@@ -129,6 +134,16 @@ export const takeHoldings = async (dataDirectory: string, devices: ReadonlyArray
   )
   return { stored, logged, deadLettered }
 }
+
+/** What a stopped platform holds of the devices' messages. */
+export const takeHoldings = (dataDirectory: string, devices: ReadonlyArray<Device>): Promise<Holdings> =>
+  readHoldings(
+    {
+      query: (statement) => withDatabase(dataDirectory, (sql) => sql.query(statement)),
+      onLog: (reading) => withLog(dataDirectory, reading)
+    },
+    devices
+  )
 
 const killPlatform = async (
   platform: PlatformProcess,

@@ -1,6 +1,6 @@
 /**
- * The platform with one safeguard off, named by `UNSAFE` (a key of `SafeguardSwitches`): a fault test that does not notice
- * proves nothing.
+ * The platform, or the services of `ARGUSIQ_SERVICES`, with one safeguard off, named by `UNSAFE` (a key of
+ * `SafeguardSwitches`): a fault test that does not notice proves nothing.
  * @module
  */
 import { Safeguards, type SafeguardSwitches } from "@argusiq/layers/Safeguards.ts"
@@ -9,7 +9,7 @@ import { Effect, Layer } from "effect"
 import * as logging from "../../services/platform/logging.ts"
 import { runPlatform } from "../../services/platform/Platform.ts"
 import { runMain, untilStopped } from "../../services/platform/process.ts"
-import { ServiceNames } from "../../services/platform/services.ts"
+import { configuredServices } from "../../services/platform/services.ts"
 
 const switches: SafeguardSwitches = {
   deduplicateReadings: process.env.UNSAFE !== "deduplicateReadings",
@@ -17,7 +17,7 @@ const switches: SafeguardSwitches = {
   acknowledgeAfterFlush: process.env.UNSAFE !== "acknowledgeAfterFlush"
 }
 
-untilStopped(runPlatform(new Set(ServiceNames))).pipe(
+untilStopped(Effect.flatMap(configuredServices, runPlatform)).pipe(
   Effect.provideService(Safeguards, switches),
   Effect.provide(Layer.merge(logging.layer, NodeServices.layer)),
   runMain

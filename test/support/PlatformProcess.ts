@@ -9,6 +9,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
+import { type ServiceName } from "../../services/platform/services.ts"
+import { nodeEnvironment, nodeFlags } from "../../services/platform/nodeFlags.mjs"
 import { isAlive } from "./processes.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
@@ -56,6 +58,8 @@ export interface PlatformOptions {
   readonly entry?: string
   readonly dataDirectory?: string
   readonly env?: Readonly<Record<string, string>>
+  /** Of several processes; all when absent. */
+  readonly services?: ReadonlyArray<ServiceName>
 }
 
 /** One that PostgreSQL's account may enter when the test runs as root. */
@@ -69,26 +73,38 @@ export class PlatformProcess {
   readonly dataDirectory: string
   readonly httpPort: number
   readonly mqttPort: number
+  readonly metricsPort: number
   readonly logFile: string
   private readonly options: PlatformOptions
   private child: ChildProcess | undefined
   private token: string | undefined
 
-  private constructor(options: PlatformOptions, dataDirectory: string, httpPort: number, mqttPort: number) {
+  private constructor(
+    options: PlatformOptions,
+    dataDirectory: string,
+    [httpPort, mqttPort, metricsPort]: readonly [number, number, number]
+  ) {
     this.options = options
     this.dataDirectory = dataDirectory
     this.httpPort = httpPort
     this.mqttPort = mqttPort
+    this.metricsPort = metricsPort
     this.logFile = `${dataDirectory}.log`
   }
 
   static async prepare(options: PlatformOptions = {}): Promise<PlatformProcess> {
     const directory = options.dataDirectory ?? join(openTemporaryDirectory(), "data")
-    return new PlatformProcess(options, directory, await freePort(), await freePort())
+    return new PlatformProcess(options, directory, [await freePort(), await freePort(), await freePort()])
   }
 
   get url(): string {
     return `http://127.0.0.1:${this.httpPort}`
+  }
+
+  /** Base URL of health, readiness and metrics. */
+  get healthUrl(): string {
+    const { services } = this.options
+    return services === undefined || services.includes("api") ? this.url : `http://127.0.0.1:${this.metricsPort}`
   }
 
   get pid(): number {
@@ -108,22 +124,33 @@ export class PlatformProcess {
     return Number.isInteger(pid) && isAlive(pid) ? pid : undefined
   }
 
+  private chosenServices(): ReadonlyArray<string> {
+    const { services } = this.options
+    return services === undefined ? [] : ["--services", services.join(",")]
+  }
+
   launch(): void {
     const log = createWriteStream(this.logFile, { flags: "a" })
-    const child = spawn(nodeBinary, [join(root, this.options.entry ?? "services/platform/main.ts"), "start"], {
-      cwd: root,
-      stdio: ["ignore", "pipe", "pipe"],
-      env: {
-        ...process.env,
-        ARGUSIQ_DATA_DIR: this.dataDirectory,
-        HTTP_PORT: String(this.httpPort),
-        MQTT_PORT: String(this.mqttPort),
-        ARGUSIQ_ADMIN_EMAIL: ADMIN_EMAIL,
-        ARGUSIQ_ADMIN_PASSWORD: ADMIN_PASSWORD,
-        TELEMETRY_RATE_LIMIT_PER_MINUTE: "0",
-        ...this.options.env
+    const child = spawn(
+      nodeBinary,
+      [...nodeFlags, join(root, this.options.entry ?? "services/platform/main.ts"), "start", ...this.chosenServices()],
+      {
+        cwd: root,
+        stdio: ["ignore", "pipe", "pipe"],
+        env: {
+          ...nodeEnvironment,
+          ...process.env,
+          ARGUSIQ_DATA_DIR: this.dataDirectory,
+          HTTP_PORT: String(this.httpPort),
+          MQTT_PORT: String(this.mqttPort),
+          METRICS_PORT: String(this.metricsPort),
+          ARGUSIQ_ADMIN_EMAIL: ADMIN_EMAIL,
+          ARGUSIQ_ADMIN_PASSWORD: ADMIN_PASSWORD,
+          TELEMETRY_RATE_LIMIT_PER_MINUTE: "0",
+          ...this.options.env
+        }
       }
-    })
+    )
     child.stdout.pipe(log, { end: false })
     child.stderr.pipe(log, { end: false })
     this.child = child
@@ -138,7 +165,9 @@ export class PlatformProcess {
   ready(seconds = 60): Promise<true> {
     return eventually(`the platform becoming ready (log: ${this.logFile})`, seconds, async () => {
       if (!this.isRunning) throw new Error(`the platform ended: ${this.log().slice(-2000)}`)
-      return (await fetch(`${this.url}/ready`, { signal: AbortSignal.timeout(2000) })).status === 200 ? true : undefined
+      return (await fetch(`${this.healthUrl}/ready`, { signal: AbortSignal.timeout(2000) })).status === 200
+        ? true
+        : undefined
     })
   }
 

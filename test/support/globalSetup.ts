@@ -13,6 +13,7 @@ import { type TestProject } from "vitest/node"
 import { pools } from "../../layers/database/connect.ts"
 import * as EmbeddedPostgres from "../../layers/database/EmbeddedPostgres.ts"
 import * as Migrate from "../../layers/database/migrate.ts"
+import { provideComponents } from "./components/all.ts"
 
 export interface TestServer {
   readonly port: number
@@ -56,6 +57,7 @@ const start = Effect.gen(function* () {
 })
 
 export default async (project: TestProject) => {
+  if (process.env["CI"] === "true") for (const line of provideComponents()) console.error(line)
   const directory = Fs.mkdtempSync(Path.join(Os.tmpdir(), "argusiq-test-postgres-"))
   Fs.chmodSync(directory, 0o755)
   const scope = Effect.runSync(Scope.make())

@@ -67,3 +67,19 @@ export const isAlive = (pid: number): boolean => {
   const stat = read(`/proc/${pid}/stat`)
   return stat !== undefined && stat.slice(stat.lastIndexOf(")") + 2, stat.lastIndexOf(")") + 3) !== "Z"
 }
+
+const isStopped = (pid: number): boolean =>
+  readdirSync(`/proc/${pid}/task`).every((thread) =>
+    /\) [Tt] /.test(read(`/proc/${pid}/task/${thread}/stat`) ?? ") T ")
+  )
+
+/** SIGSTOP; returns when the last thread of the process stands still, so that nothing it does comes later. */
+export const freeze = (pid: number): void => {
+  process.kill(pid, "SIGSTOP")
+  const never = new Int32Array(new SharedArrayBuffer(4))
+  const deadline = Date.now() + 10_000
+  while (!isStopped(pid)) {
+    if (Date.now() > deadline) throw new Error(`process ${pid} does not stop`)
+    Atomics.wait(never, 0, 0, 1)
+  }
+}

@@ -80,4 +80,13 @@ layer(apiServer, { excludeTestServices: true })("operations", (it) => {
       assert.deepStrictEqual(answer.body, { items: [] })
     })
   )
+
+  it.effect("only a partition that has stopped can be accepted", () =>
+    Effect.gen(function* () {
+      const { call } = yield* session
+      const body = { group: "argusiq.telemetry-writer", topic: "telemetry.normalized.v1", partition: 0 }
+      const answer = yield* call("POST", "/api/v1/consumers/accept", { body })
+      assert.strictEqual(answer.status, 404, answer.text)
+    })
+  )
 })

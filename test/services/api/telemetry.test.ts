@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto"
-import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
+import { OwnerSql, PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { type Answer, Api, apiServer } from "./apiServer.ts"
@@ -35,7 +35,8 @@ layer(apiServer, { excludeTestServices: true })("telemetry", (it) => {
           ${randomUUID()}::uuid, ${at}::timestamptz, ${device.id}::uuid, 1, ${sql.json(metrics)},
           ${quality === undefined ? null : sql.json(quality)})`
     }
-    const get = (rest: string) => api.call("GET", `/api/v1/telemetry/device/${device.id}${rest}`, { token })
+    const get = (rest: string, headers: Readonly<Record<string, string>> = {}) =>
+      api.call("GET", `/api/v1/telemetry/device/${device.id}${rest}`, { token, headers })
     const all = Effect.fnUntraced(function* (query: string) {
       const points: Array<Point> = []
       let cursor: string | null = null
@@ -179,6 +180,187 @@ layer(apiServer, { excludeTestServices: true })("telemetry", (it) => {
         assert.strictEqual((yield* get(`?metricKey=t&limit=1&${query}&${day}&cursor=${body.nextCursor}`)).status, 400)
       }
       assert.strictEqual((yield* get(`?metricKey=t&cursor=nonsense`)).status, 400)
+    })
+  )
+
+  const csv = { accept: "text/csv" }
+  /** The cells of RFC 4180. */
+  const cellsOf = (text: string): ReadonlyArray<ReadonlyArray<string>> => {
+    const lines: Array<Array<string>> = []
+    let line: Array<string> = []
+    for (const [, quoted, plain = "", end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n)/g)) {
+      line.push(quoted === undefined ? plain : quoted.replaceAll('""', '"'))
+      if (end === ",") continue
+      lines.push(line)
+      line = []
+    }
+    return lines
+  }
+  const cellOf = (value: unknown): string => {
+    if (typeof value !== "string") return typeof value === "object" ? JSON.stringify(value) : String(value)
+    return /^[=+\-@\t\r]/.test(value) ? `'${value}` : value
+  }
+
+  it.effect("CSV tells what JSON tells, of one, several and all metrics and of buckets, up and down", () =>
+    Effect.gen(function* () {
+      const values = [1, -1.5, 1e300, 5e-324, 0.0000001, -0.000000125, 1e21, 123456789.123456, true, false, ""]
+      const texts = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", 'say "a", b', "two\r\nlines", "ü", "plain", "'quoted"]
+      const others = [{ a: [1, "=x"] }, [], ["a,b"], {}]
+      const frames = [...values, ...texts, ...others].map((value, index) => ({
+        at: `2026-01-31T0${index % 3}:00:${10 + index}${["", ".5", ".001", ".000001"][index % 4]}Z`,
+        metrics: { n: index, ...(index % 4 !== 3 && { v: value }), "=key": value },
+        ...(index % 5 === 0 && { quality: { v: index % 2 === 0 ? "bad" : "uncertain" } })
+      }))
+      const { all, get } = yield* deviceWith(frames)
+      for (const query of [
+        "metricKey=v",
+        "metricKey=n",
+        "metricKey=n&aggregation=1h",
+        "metricKey=v&aggregation=1m&fn=last"
+      ]) {
+        for (const order of ["asc", "desc"]) {
+          const { points } = yield* all(`${query}&order=${order}&${day}`)
+          const { headers, text } = yield* get(`?${query}&order=${order}&${day}`, csv)
+          assert.match(headers.get("content-type") ?? "", /^text\/csv;/)
+          const [header, ...lines] = cellsOf(text)
+          const isBucket = query.includes("aggregation")
+          assert.deepStrictEqual(header, ["timestamp", "metricKey", "value", ...(isBucket ? [] : ["quality"])])
+          assert.deepStrictEqual(
+            lines,
+            points.map(({ quality, timestamp, value }) => [
+              timestamp,
+              query.slice(10, 11),
+              cellOf(value),
+              ...(isBucket ? [] : [quality!])
+            ])
+          )
+        }
+      }
+      for (const query of [
+        "",
+        "metricKey=v&metricKey=n&metricKey=none&",
+        "aggregation=1h&fn=count&metricKey=v&metricKey=n&"
+      ]) {
+        const { body } = yield* get(`?${query}${day}&limit=10000`)
+        const [, ...lines] = cellsOf((yield* get(`?${query}${day}`, csv)).text)
+        const expected = body.series.flatMap(({ data, metricKey }: { data: Array<Point>; metricKey: string }) =>
+          data.map(({ quality, timestamp, value }) => [
+            timestamp,
+            cellOf(metricKey),
+            cellOf(value),
+            ...(quality === undefined ? [] : [quality])
+          ])
+        )
+        assert.isAbove(expected.length, 5)
+        assert.sameDeepMembers([...lines], expected)
+        const times = lines.map(([timestamp]) => Date.parse(timestamp!))
+        assert.deepStrictEqual(
+          times,
+          times.toSorted((a, b) => a - b)
+        )
+      }
+    })
+  )
+
+  const manyFrames = 12_345
+  /** Many share an instant. */
+  const deviceWithMany = Effect.gen(function* () {
+    const made = yield* deviceWith([])
+    const sql = yield* PipelineSql
+    yield* sql`insert into telemetry_frames (tenant_id, entity_type, entity_id, ts, reading_id, message_id, received_at,
+        source_device_id, config_version, metrics)
+      select ${made.device.organizationId}::text::uuid, 'device', ${made.device.id}::text::uuid,
+        timestamptz '2026-01-31T00:00:00Z' + (n / 7) * interval '1 second', gen_random_uuid(), gen_random_uuid(), now(),
+        ${made.device.id}::text::uuid, 1, jsonb_build_object('n', n) from generate_series(1, ${manyFrames}) n`
+    return made
+  })
+
+  it.effect("CSV goes on page after page until all is told, or as many readings as a limit says", () =>
+    Effect.gen(function* () {
+      const { get } = yield* deviceWithMany
+      for (const order of ["asc", "desc"]) {
+        const [, ...lines] = cellsOf((yield* get(`?metricKey=n&order=${order}&${day}`, csv)).text)
+        assert.deepStrictEqual(
+          lines.map(([, , value]) => Number(value)).toSorted((a, b) => a - b),
+          Array.from({ length: manyFrames }, (_, index) => index + 1)
+        )
+      }
+      for (const limit of [1, 499, 501, 5_000]) {
+        assert.lengthOf(cellsOf((yield* get(`?metricKey=n&limit=${limit}&${day}`, csv)).text), limit + 1)
+      }
+      const minutes = `metricKey=n&aggregation=1m&fn=count&${day}`
+      const counts = cellsOf((yield* get(`?${minutes}`, csv)).text).slice(1)
+      assert.strictEqual(
+        counts.reduce((sum, [, , count]) => sum + Number(count), 0),
+        manyFrames
+      )
+      assert.lengthOf(cellsOf((yield* get(`?${minutes}&limit=3`, csv)).text), 4)
+    })
+  )
+
+  it.effect("CSV is told only to who prefers it, compressed only to who can read that, and refusals are problems", () =>
+    Effect.gen(function* () {
+      const { api, get, token } = yield* deviceWith([{ at: "2026-01-31T08:00:00Z", metrics: { t: 1 } }])
+      const typeFor = (accept: string) =>
+        Effect.map(get(`?metricKey=t&${day}`, { accept }), ({ headers }) => headers.get("content-type")?.split(";")[0])
+      for (const accept of [
+        "text/csv",
+        "TEXT/CSV;q=0.1",
+        "text/csv, application/json",
+        "application/json;q=0.5, text/csv"
+      ]) {
+        assert.strictEqual(yield* typeFor(accept), "text/csv", accept)
+      }
+      for (const accept of [
+        "*/*",
+        "text/*",
+        "application/json, text/csv",
+        "text/csv;q=0",
+        "text/csv;q=0.5, application/json"
+      ]) {
+        assert.strictEqual(yield* typeFor(accept), "application/json", accept)
+      }
+      const plain = yield* get(`?metricKey=t&${day}`, { ...csv, "accept-encoding": "identity" })
+      const packed = yield* get(`?metricKey=t&${day}`, { ...csv, "accept-encoding": "gzip" })
+      assert.isNull(plain.headers.get("content-encoding"))
+      assert.strictEqual(packed.headers.get("content-encoding"), "gzip")
+      assert.strictEqual(packed.text, plain.text)
+      const missing = yield* api.call("GET", `/api/v1/telemetry/device/${randomUUID()}`, { token, headers: csv })
+      assert.strictEqual(missing.status, 404)
+      assert.strictEqual((yield* get(`?metricKey=t&cursor=nonsense&${day}`, csv)).status, 400)
+    })
+  )
+
+  it.effect("a client that goes away ends the query that runs for it", () =>
+    Effect.gen(function* () {
+      const { api, device, token } = yield* deviceWithMany
+      const owner = yield* OwnerSql
+      const waiting = Effect.map(
+        owner<{ n: number }>`select count(*)::int as n from pg_stat_activity, pg_locks
+          where pg_locks.pid = pg_stat_activity.pid and not granted and relation = 'telemetry_frames'::regclass
+            and pg_locks.mode = 'AccessShareLock'`,
+        (rows) => rows[0]?.n
+      )
+      const becomes = (n: number) =>
+        waiting.pipe(
+          Effect.tap(Effect.sleep("20 millis")),
+          Effect.repeat({ until: (present) => present === n }),
+          Effect.timeout("5 seconds")
+        )
+      yield* owner.withTransaction(
+        Effect.gen(function* () {
+          yield* owner`lock table only telemetry_frames in access exclusive mode`
+          const client = new AbortController()
+          const answer = fetch(`${api.url}/api/v1/telemetry/device/${device.id}?metricKey=n&${day}`, {
+            headers: { authorization: `Bearer ${token}`, ...csv },
+            signal: client.signal
+          }).catch(() => undefined)
+          yield* becomes(1)
+          client.abort()
+          yield* becomes(0)
+          yield* Effect.promise(() => answer)
+        })
+      )
     })
   )
 

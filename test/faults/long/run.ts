@@ -1,0 +1,149 @@
+/**
+ * The long fault runs, by hand: `npm run test:faults [-- name …]`; `SEED` repeats a run of kills. Takes about twenty minutes
+ * and needs root for the small disk that it mounts. Prints a table; exit code 1 when something did not hold.
+ * @module
+ */
+import { table } from "../../../services/platform/table.ts"
+import { type KillPlan, runKills } from "../kills.ts"
+import { isSpotless, type Verdict } from "../ledger.ts"
+import { MAX_RSS_ANON_BYTES } from "../memory.ts"
+import { type AwayPlan, runPostgresAway } from "../postgresAway.ts"
+import { type DiskFullPlan, runDiskFull } from "./diskFull.ts"
+
+interface Outcome {
+  /** What did not hold, in words; none: the run has shown what it is to show. */
+  readonly faults: ReadonlyArray<string>
+  readonly facts: string
+}
+
+interface Run {
+  readonly name: string
+  readonly shows: string
+  readonly run: () => Promise<Outcome>
+}
+
+const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000)
+const mebibytes = (bytes: number) => `${Math.round(bytes / 1_048_576)} MiB`
+const atLeast = (what: string, value: number, least: number) =>
+  value >= least ? [] : [`${what}: ${value}, less than ${least}`]
+const atMost = (what: string, value: number, most: number) =>
+  value <= most ? [] : [`${what}: ${value}, more than ${most}`]
+const counted = (verdict: Verdict) =>
+  Object.entries(verdict)
+    .map(([what, which]: [string, ReadonlyArray<string>]) => `${which.length} ${what}`)
+    .join(", ")
+const spotless = (verdict: Verdict) =>
+  isSpotless(verdict) ? [] : [`${counted(verdict)}: ${Object.values(verdict).flat().slice(0, 10).join("; ")}`]
+
+const load = { devices: 50, messagesPerSecond: 2_000 } as const
+const killing = { ...load, seed, lifeMillis: [500, 3_000] } as const
+
+/** 60 kills, which must leave no trace and hit every stage. */
+const kills = async (): Promise<Outcome> => {
+  const { acknowledged, kills, repeatedByDevices, sent, stored, verdict } = await runKills({ ...killing, kills: 60 })
+  const stages = ["dispatcher", "normalizer", "writer", "rawWriter"] as const
+  const hits = stages.map((stage) => kills.filter((kill) => (kill[stage] ?? 0) > 0).length)
+  const fewest = Math.min(...kills.map(({ notStored }) => notStored))
+  const redelivered = Math.max(0, ...kills.map((kill) => kill.redelivered ?? 0))
+  return {
+    faults: [
+      ...spotless(verdict),
+      ...atLeast("messages not yet stored at a kill", fewest, 100),
+      ...stages.flatMap((stage, index) => atLeast(`kills that hit ${stage}`, hits[index] ?? 0, 1))
+    ],
+    facts:
+      `${sent} sent, ${acknowledged} acknowledged, ${stored} stored, ${repeatedByDevices} repeated by devices, ` +
+      `${redelivered} by stages; hits ${stages.map((stage, index) => `${stage} ${hits[index]}`).join(", ")}`
+  }
+}
+
+/** Kills with a safeguard off: the ledger has to notice. */
+const control = (unsafe: string, notices: keyof Verdict) => async (): Promise<Outcome> => {
+  const plan: KillPlan = { ...killing, kills: 8, unsafe, victims: ["platform", "both"] }
+  const { verdict } = await runKills(plan)
+  return {
+    faults: atLeast(`${notices}, which the ledger should have noticed`, verdict[notices].length, 1),
+    facts: counted(verdict)
+  }
+}
+
+const postgresAway = (plan: AwayPlan) => async (): Promise<Outcome> => {
+  const report = await runPostgresAway(plan)
+  return {
+    faults: [
+      ...spotless(report.verdict),
+      ...atLeast("acknowledged meanwhile", report.acknowledgedMeanwhile, (plan.seconds * plan.messagesPerSecond) / 2),
+      ...atMost("peak of RssAnon", report.peakRssAnonBytes, MAX_RSS_ANON_BYTES)
+    ],
+    facts:
+      `${report.sent} sent, ${report.acknowledgedMeanwhile} acknowledged meanwhile, caught up in ` +
+      `${report.caughtUpSeconds.toFixed(1)} s, peak ${mebibytes(report.peakRssAnonBytes)}`
+  }
+}
+
+const diskFull = (plan: DiskFullPlan) => async (): Promise<Outcome> => {
+  const report = await runDiskFull(plan)
+  const isReal = plan.minFreeBytes === 0
+  return {
+    faults: [
+      ...spotless(report.verdict),
+      ...atMost("acknowledged without room", report.acknowledgedWhileFull, 0),
+      ...atMost("peak of RssAnon", report.peakRssAnonBytes, MAX_RSS_ANON_BYTES),
+      ...(isReal
+        ? atLeast("refusals that PostgreSQL met", report.postgresErrors, 1)
+        : atMost("refusals that PostgreSQL met", report.postgresErrors, 0))
+    ],
+    facts:
+      `${report.sent} sent, the log refused (${report.refusal}), PostgreSQL met ${report.postgresErrors} refusals and was ` +
+      `started again ${report.postgresRestarts} times, caught up in ${report.caughtUpSeconds.toFixed(1)} s, peak ` +
+      mebibytes(report.peakRssAnonBytes)
+  }
+}
+
+const full = { ...load, fullSeconds: 30 } as const
+const runs: ReadonlyArray<Run> = [
+  { name: "kills", shows: "60 kills lose, double and reorder nothing", run: kills },
+  { name: "control-deduplication", shows: "is noticed", run: control("deduplicateReadings", "doubled") },
+  { name: "control-offset", shows: "is noticed", run: control("offsetWithRows", "lost") },
+  { name: "control-flush", shows: "is noticed", run: control("acknowledgeAfterFlush", "lost") },
+  {
+    name: "postgres-stopped",
+    shows: "PostgreSQL away for 2 minutes",
+    run: postgresAway({ ...load, how: "stopped", seconds: 120 })
+  },
+  {
+    name: "postgres-frozen",
+    shows: "PostgreSQL frozen for 30 s",
+    run: postgresAway({ ...load, how: "frozen", seconds: 30 })
+  },
+  { name: "disk-full", shows: "the disk refuses", run: diskFull({ ...full, minFreeBytes: 0 }) },
+  {
+    name: "disk-threshold",
+    shows: "the log refuses before the disk does",
+    run: diskFull({ ...full, minFreeBytes: 256 * 1_048_576 })
+  }
+]
+
+const chosen = process.argv.slice(2)
+const unknown = chosen.filter((name) => runs.every((run) => run.name !== name))
+if (unknown.length > 0) {
+  console.error(`No run is named ${unknown.join(", ")}. There are: ${runs.map(({ name }) => name).join(", ")}`)
+  process.exit(2)
+}
+
+console.log(`seed ${seed} (SEED=${seed} repeats it)`)
+const rows: Array<ReadonlyArray<string>> = []
+let failed = 0
+for (const { name, run, shows } of runs) {
+  if (chosen.length > 0 && !chosen.includes(name)) continue
+  console.log(`\n== ${name}: ${shows}`)
+  const began = performance.now()
+  const outcome = await run().catch((error: unknown): Outcome => ({ faults: [String(error)], facts: "" }))
+  const seconds = Math.round((performance.now() - began) / 1000)
+  for (const fault of outcome.faults) console.error(`FAILED ${name}: ${fault}`)
+  console.log(outcome.facts)
+  if (outcome.faults.length > 0) failed += 1
+  rows.push([name, `${seconds} s`, outcome.faults.length === 0 ? "holds" : "FAILED", outcome.facts])
+}
+console.log(`\n${table(["run", "took", "result", "facts"], rows)}`)
+process.exit(failed === 0 ? 0 : 1)
