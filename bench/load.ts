@@ -31,7 +31,7 @@ export interface LoadResult {
 export const nowMicros = () => Math.round((performance.timeOrigin + performance.now()) * 1000)
 
 export const percentiles = (values: Array<number>) => {
-  const sorted = Float64Array.from(values).sort()
+  const sorted = Float64Array.from(values).toSorted()
   const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
   return { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
 }

@@ -4,7 +4,8 @@
  * and the processor time per message by process. Writes the same as JSON.
  *
  * Options: `--seconds 30`, `--devices 1000`, `--metrics 10`, `--window 10`, `--low-rate 100`, `--rate N` (instead of as
- * much as it takes), `--json FILE`, `--keep` (keeps the data directory).
+ * much as it takes), `--json FILE`, `--keep` (keeps the data directory), `--profile DIR` (a V8 profile of the platform),
+ * `--mqtt external` (devices publish to a mosquitto, which the platform reads).
  * @module
  */
 import { spawn } from "node:child_process"
@@ -14,6 +15,7 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
+import { Mosquitto } from "../test/support/components/mosquitto.ts"
 import { type Device, eventually, nodeBinary, PlatformProcess } from "../test/support/PlatformProcess.ts"
 import { cpuMicros, rssAnonBytes } from "../test/support/processes.ts"
 import { connectSuperuser, type Superuser } from "../test/support/superuser.ts"
@@ -26,9 +28,12 @@ const { values: options } = parseArgs({
     devices: { type: "string", default: "1000" },
     metrics: { type: "string", default: "10" },
     window: { type: "string", default: "10" },
+    mqtt: { type: "string", default: "embedded" },
     rate: { type: "string" },
     "low-rate": { type: "string", default: "100" },
+    "low-seconds": { type: "string" },
     json: { type: "string" },
+    profile: { type: "string" },
     keep: { type: "boolean", default: false }
   }
 })
@@ -79,17 +84,23 @@ const countSince = async (sql: Superuser, fromMicros: number) =>
 
 const measure = async (
   platform: PlatformProcess,
+  broker: Mosquitto | undefined,
   sql: Superuser,
   plan: Omit<LoadPlan, "port" | "devices" | "metrics" | "window">,
   devices: ReadonlyArray<Device>
 ) => {
   const postgres = platform.postgresPid ?? 0
-  const before = { platform: cpuMicros(platform.pid), postgres: cpuMicros(postgres, { withDescendants: true }) }
+  const cpu = () => ({
+    platform: cpuMicros(platform.pid),
+    postgres: cpuMicros(postgres, { withDescendants: true }),
+    broker: broker === undefined ? 0 : cpuMicros(broker.pid)
+  })
+  const before = cpu()
   let peakRssAnon = 0
   const watch = setInterval(() => (peakRssAnon = Math.max(peakRssAnon, rssAnonBytes(platform.pid))), 250)
   const load = await runLoad(
     {
-      port: platform.mqttPort,
+      port: broker?.port ?? platform.mqttPort,
       devices,
       metrics: Number(options.metrics),
       window: Number(options.window),
@@ -104,7 +115,7 @@ const measure = async (
     200
   )
   clearInterval(watch)
-  const after = { platform: cpuMicros(platform.pid), postgres: cpuMicros(postgres, { withDescendants: true }) }
+  const after = cpu()
   const result = await stored(sql, load.startedAtMicros)
   const perMessage = (micros: number) => micros / load.acknowledged
   return {
@@ -118,6 +129,7 @@ const measure = async (
     cpuMicrosPerMessage: {
       platform: perMessage(after.platform - before.platform),
       postgres: perMessage(after.postgres - before.postgres),
+      broker: perMessage(after.broker - before.broker),
       load: perMessage(load.cpuMicros)
     },
     platformPeakRssAnonMegabytes: peakRssAnon / 1_048_576
@@ -136,12 +148,21 @@ const row = (name: string, one: Measured) => ({
   "PUBACK p99 ms": one.publishToAcknowledgedMillis.p99.toFixed(1),
   "µs/msg platform": one.cpuMicrosPerMessage.platform.toFixed(0),
   "µs/msg postgres": one.cpuMicrosPerMessage.postgres.toFixed(0),
+  ...(options.mqtt === "external" && { "µs/msg broker": one.cpuMicrosPerMessage.broker.toFixed(0) }),
   "µs/msg load": one.cpuMicrosPerMessage.load.toFixed(0),
   "RssAnon MB": one.platformPeakRssAnonMegabytes.toFixed(0)
 })
 
 const main = async () => {
-  const platform = await PlatformProcess.prepare()
+  const profiling = `--cpu-prof --cpu-prof-dir=${options.profile}`
+  const broker = options.mqtt === "external" ? await Mosquitto.prepare({ devices: [] }) : undefined
+  await broker?.start()
+  const platform = await PlatformProcess.prepare({
+    env: {
+      ...(options.profile !== undefined && { NODE_OPTIONS: profiling }),
+      ...(broker !== undefined && { MQTT_URL: broker.url })
+    }
+  })
   try {
     await platform.start()
     const setting = await connectSuperuser(platform.dataDirectory)
@@ -155,16 +176,18 @@ const main = async () => {
     for (let index = 0; index < Number(options.devices); index++) {
       devices.push(await platform.createDevice(`Bench ${index}`, type))
     }
+    await broker?.admit(devices)
     const warmUp = { seconds: 5, ...(options.rate === undefined ? {} : { messagesPerSecond: Number(options.rate) }) }
-    await measure(platform, sql, warmUp, devices)
+    await measure(platform, broker, sql, warmUp, devices)
     await sleep(1000)
     const low = await measure(
       platform,
+      broker,
       sql,
-      { seconds: Number(options.seconds), messagesPerSecond: Number(options["low-rate"]) },
+      { seconds: Number(options["low-seconds"] ?? options.seconds), messagesPerSecond: Number(options["low-rate"]) },
       devices
     )
-    const full = await measure(platform, sql, { ...warmUp, seconds: Number(options.seconds) }, devices)
+    const full = await measure(platform, broker, sql, { ...warmUp, seconds: Number(options.seconds) }, devices)
     const fsync = fsyncMillis(platform.dataDirectory)
     await sql.close()
     console.table([row(`${options["low-rate"]} msg/s`, low), row(options.rate ?? "as fast as it goes", full)])
@@ -178,6 +201,7 @@ const main = async () => {
     throw error
   } finally {
     await platform.dispose({ keepFiles: options.keep })
+    await broker?.dispose()
   }
 }
 
