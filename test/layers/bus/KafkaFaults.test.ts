@@ -131,10 +131,8 @@ describe("the producer on Kafka", () => {
           Effect.forever(Effect.andThen(publish([record("a", "x".repeat(1_000))]), Effect.sleep(20)))
         )
         assert.include(String((refusal as { cause?: unknown }).cause), "argusiq.slow is")
-        const appended = (yield* readKey("a", 1)).length
-        // 80 % of 20,000 bytes, in records of 1,000 bytes and what Kafka adds to each.
-        assert.isAtLeast(appended, 12)
-        yield* seek("argusiq.slow", [{ ...at, offset: BigInt(appended) }])
+        assert.isAbove((yield* readKey("a", 1)).length, 14)
+        yield* seek("argusiq.slow", [{ ...at, offset: 15n }])
         yield* publish([record("a", "at last")]).pipe(Effect.delay(20), Effect.retry({ times: 100 }))
       }).pipe(Effect.provide([bus(newPrefix(), { topics: retained, backlogMillis: 100 }), quiet]))
     }
