@@ -24,9 +24,15 @@ const settings = Config.all({
   framesKeep: days("TELEMETRY_FRAMES_RETENTION_DAYS", 365)
 })
 
-const every = "10 minutes"
-const rollUpEvery = "1 minute"
-const standByFor = "15 seconds"
+/** How long each kind of work rests before it comes again. */
+export interface Pauses {
+  readonly round: Duration.Input
+  readonly rollUp: Duration.Input
+  /** Between two tries of a process that is not the owner. */
+  readonly standBy: Duration.Input
+}
+
+const usualPauses: Pauses = { round: "10 minutes", rollUp: "1 minute", standBy: "15 seconds" }
 
 const droppedPartitions = Metric.withAttributes(Metric.counter("argusiq_partitions_dropped_total"), { service: "jobs" })
 const rolledHours = Metric.withAttributes(Metric.counter("argusiq_rollup_hours_total"), { service: "jobs" })
@@ -43,7 +49,7 @@ const tell = Effect.fnUntraced(function* (table: string, care: Care) {
 })
 
 /** Runs until interrupted. What fails is logged and tried again in the next round. Fails only for a wrong setting. */
-export const run: Effect.Effect<never, Config.ConfigError, OwnerSql> = Effect.gen(function* () {
+export const run = Effect.fnUntraced(function* (pauses: Pauses = usualPauses) {
   const limits = yield* settings
   const sql = yield* OwnerSql
   const round = Effect.gen(function* () {
@@ -78,12 +84,14 @@ export const run: Effect.Effect<never, Config.ConfigError, OwnerSql> = Effect.ge
       const isOwner = connection.executeUnprepared("select 1", [], undefined)
       const repeatedly = (work: Effect.Effect<void, SqlError>, pause: Duration.Input) =>
         isOwner.pipe(Effect.andThen(work), Effect.andThen(Effect.sleep(pause)), Effect.forever)
-      yield* Effect.all([repeatedly(round, every), repeatedly(rollUp, rollUpEvery)], { concurrency: "unbounded" })
+      yield* Effect.all([repeatedly(round, pauses.round), repeatedly(rollUp, pauses.rollUp)], {
+        concurrency: "unbounded"
+      })
     })
   )
   return yield* whileOwner.pipe(
     Effect.catch((error: SqlError) => Effect.logWarning("Care for partitions and rollups failed; trying again", error)),
-    Effect.andThen(Effect.sleep(standByFor)),
+    Effect.andThen(Effect.sleep(pauses.standBy)),
     Effect.forever
   )
 })

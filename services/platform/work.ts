@@ -21,7 +21,7 @@ const all = [
   { service: "normalizer", name: "normalizer", run: consume(normalizer) },
   { service: "telemetry-writer", name: "telemetry-writer", run: consume(writer) },
   { service: "telemetry-writer", name: "telemetry-writer (raw copy)", run: consume(rawWriter) },
-  { service: "jobs", name: "jobs", run: Jobs.run }
+  { service: "jobs", name: "jobs", run: Jobs.run() }
 ] as const
 
 /** What the chosen services run, each for ever. */
