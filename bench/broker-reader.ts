@@ -11,15 +11,13 @@ import * as LocalBus from "@argusiq/layers/bus/local/LocalBus.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { Profiles } from "@argusiq/layers/profiles/Profiles.ts"
 import { ConfigProvider, Effect, Layer } from "effect"
-import { spawn } from "node:child_process"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { Mosquitto } from "../test/support/components/mosquitto.ts"
-import { eventually, nodeBinary } from "../test/support/PlatformProcess.ts"
+import { eventually } from "../test/support/PlatformProcess.ts"
 import { cpuMicros } from "../test/support/processes.ts"
-import { type LoadPlan, type LoadResult } from "./load.ts"
+import { spawnLoad } from "./spawnLoad.ts"
 
 const wanted = Number(process.argv[2] ?? 200_000)
 const directory = mkdtempSync(join(tmpdir(), "argusiq-bench-reader-"))
@@ -45,19 +43,8 @@ const profiles = Layer.mock(Profiles, {
   devices: () => Effect.succeed(known)
 })
 
-const publish = (port: number, seconds: number): Promise<LoadResult> => {
-  const plan: LoadPlan = { port, devices, metrics: 10, window: 20, seconds }
-  const file = join(directory, "load.json")
-  writeFileSync(file, JSON.stringify(plan))
-  return new Promise((resolve, reject) => {
-    const child = spawn(nodeBinary, [fileURLToPath(new URL("load.ts", import.meta.url)), file], {
-      stdio: ["ignore", "pipe", "inherit"]
-    })
-    let output = ""
-    child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()))
-    child.on("exit", (code) => (code === 0 ? resolve(JSON.parse(output)) : reject(new Error(`load: exit ${code}`))))
-  })
-}
+const publish = (port: number, seconds: number) =>
+  spawnLoad({ target: { _tag: "Connections", port }, devices, metrics: 10, window: 20, phases: [{ seconds }] })
 
 const stored = Effect.gen(function* () {
   const bus = yield* Bus

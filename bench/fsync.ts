@@ -1,6 +1,6 @@
 import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from "node:fs"
 import { join } from "node:path"
-import { percentiles } from "./load.ts"
+import { percentiles } from "./percentiles.ts"
 
 /** What one write and fdatasync costs in the directory, in milliseconds: no durable acknowledgement can be faster. */
 export const fsyncMillis = (directory: string) => {

@@ -10,27 +10,22 @@
 import type { TenantId } from "@argusiq/domain/ids.ts"
 import type { NormalizedMessage } from "@argusiq/domain/readings.ts"
 import { uuidV7 } from "@argusiq/domain/uuid.ts"
-import { pools } from "@argusiq/layers/database/connect.ts"
-import * as EmbeddedPostgres from "@argusiq/layers/database/EmbeddedPostgres.ts"
 import * as Migrate from "@argusiq/layers/database/migrate.ts"
 import { framesTable, makePartition } from "@argusiq/layers/database/partitions.ts"
-import { OwnerSql, PipelineSql } from "@argusiq/layers/database/Sql.ts"
+import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import * as Rollups from "@argusiq/layers/telemetry/Rollups.ts"
 import { type HistoryRequest, TelemetryHistory } from "@argusiq/layers/telemetry/TelemetryHistory.ts"
 import { TelemetryStore } from "@argusiq/layers/telemetry/TelemetryStore.ts"
 import { Effect, Layer, Stream } from "effect"
 import { randomBytes, randomUUID } from "node:crypto"
-import * as Fs from "node:fs"
-import * as Os from "node:os"
-import * as Path from "node:path"
 import { parseArgs } from "node:util"
+import { CONNECTIONS, freshDatabase, serverMicros, storeReadings } from "./database.ts"
 
 const { values: options } = parseArgs({
   options: { frames: { type: "string", default: "1000000" }, devices: { type: "string", default: "10000" } }
 })
 const frames = Number(options.frames)
 const devices = Number(options.devices)
-const CONNECTIONS = 4
 const BATCH = 500
 const METRICS = 10
 const SECONDS = 86_400
@@ -80,23 +75,6 @@ const dayOf = (count: number, total: number) => {
   }
 }
 
-const TICK_MICROS = 10_000
-/** CPU of the server and its children so far, in microseconds; of children that ended, too. */
-const serverCpu = (pid: number) => {
-  let ticks = 0
-  for (const name of Fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    try {
-      const text = Fs.readFileSync(`/proc/${name}/stat`, "utf8")
-      const fields = text.slice(text.lastIndexOf(")") + 2).split(" ")
-      if (Number(name) === pid) ticks += [11, 12, 13, 14].reduce((sum, field) => sum + Number(fields[field]), 0)
-      else if (Number(fields[1]) === pid) ticks += Number(fields[11]) + Number(fields[12])
-    } catch {
-      continue // it ended in the meantime
-    }
-  }
-  return ticks * TICK_MICROS
-}
-
 const tellStored = (
   what: string,
   count: number,
@@ -108,11 +86,8 @@ const tellStored = (
   )
 
 const bench = Effect.gen(function* () {
-  const server = (yield* (yield* EmbeddedPostgres.EmbeddedPostgres).pid)!
   yield* Migrate.up()
   const owner = yield* OwnerSql
-  const pipeline = yield* PipelineSql
-  const store = yield* TelemetryStore
   const history = yield* TelemetryHistory
   yield* owner`insert into organizations (id, name, slug) values (${tenantId}, 'Bench', 'bench')`
   yield* owner`insert into device_types (id, tenant_id, name) values (${deviceTypeId}, ${tenantId}, 'Bench')`
@@ -124,22 +99,19 @@ const bench = Effect.gen(function* () {
 
   const measured = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {
     const node = process.cpuUsage()
-    const cpu = serverCpu(server)
+    const cpu = yield* serverMicros
     const started = performance.now()
     const value = yield* effect
     const millis = performance.now() - started
     const { system, user } = process.cpuUsage(node)
-    return { value, millis, node: system + user, server: serverCpu(server) - cpu }
+    return { value, millis, node: system + user, server: (yield* serverMicros) - cpu }
   })
-  /** As the consumer loop stores: the WAL is flushed later. */
   const storeFrames = (from: number, to: number, make: (index: number) => NormalizedMessage) =>
     Effect.forEach(
       Array.from({ length: Math.ceil((to - from) / BATCH) }, (_, batch) => from + batch * BATCH),
       (first) => {
         const batch = Array.from({ length: Math.min(BATCH, to - first) }, (_, index) => make(first + index))
-        return pipeline.withTransaction(
-          Effect.andThen(pipeline`set local synchronous_commit = off`, store.storeReadings(batch))
-        )
+        return storeReadings(batch)
       },
       { concurrency: CONNECTIONS, discard: true }
     )
@@ -207,29 +179,11 @@ const bench = Effect.gen(function* () {
   }
 })
 
-const directory = Fs.mkdtempSync(Path.join(Os.tmpdir(), "argusiq-bench-history-"))
-Fs.chmodSync(directory, 0o755)
-const poolsOfServer = Layer.unwrap(
-  Effect.map(EmbeddedPostgres.EmbeddedPostgres, (server) => {
-    const pool = (role: "argusiq_owner" | "argusiq_pipeline" | "argusiq_app") => ({
-      url: server.url(role),
-      maxConnections: CONNECTIONS,
-      statementTimeout: 0
-    })
-    return pools({ owner: pool("argusiq_owner"), pipeline: pool("argusiq_pipeline"), app: pool("argusiq_app") })
-  })
-)
-try {
-  await Effect.runPromise(
-    bench.pipe(
-      Effect.provide(
-        Layer.merge(TelemetryStore.layer, TelemetryHistory.layer).pipe(
-          Layer.provideMerge(poolsOfServer),
-          Layer.provideMerge(EmbeddedPostgres.layer({ directory: Path.join(directory, "postgres") }))
-        )
-      )
-    )
+await Effect.runPromise(
+  bench.pipe(
+    Effect.provide(
+      Layer.provideMerge(Layer.merge(TelemetryStore.layer, TelemetryHistory.layer), freshDatabase("history"))
+    ),
+    Effect.scoped
   )
-} finally {
-  Fs.rmSync(directory, { recursive: true, force: true })
-}
+)

@@ -1,113 +1,119 @@
 /**
- * The load generator, a process of its own: many devices over real MQTT connections, QoS 1, `metrics` values a message.
- * The payload's timestamp is the moment of publishing in epoch microseconds, so that the stored row tells its own age.
+ * The load generator, a process of its own: many devices, `metrics` values a message, QoS 1 or webhook requests. It keeps
+ * only what is not acknowledged and a bounded choice of latencies, so it may run for hours.
  *
  * Argument: a JSON file of {@link LoadPlan}. The last line of standard output is a JSON {@link LoadResult}.
  * @module
  */
 import { readFileSync } from "node:fs"
 import { setTimeout as sleep } from "node:timers/promises"
-import { DeviceConnection } from "../test/support/DeviceConnection.ts"
+import { type Credentials, type Lane, openLanes, type Target } from "./lanes.ts"
+import { messageWriter, nowMicros } from "./messages.ts"
+import { type Percentiles, percentiles, Reservoir } from "./percentiles.ts"
+
+export interface Phase {
+  readonly seconds: number
+  /** Absent: as many as the platform takes, `window` unacknowledged messages a lane. */
+  readonly messagesPerSecond?: number
+}
 
 export interface LoadPlan {
-  readonly port: number
-  readonly devices: ReadonlyArray<{ readonly id: string; readonly key: string }>
+  readonly target: Target
+  readonly devices: ReadonlyArray<Credentials>
   readonly metrics: number
-  readonly seconds: number
-  /** Absent: as many as the platform takes, `window` unacknowledged messages a device. */
-  readonly messagesPerSecond?: number
   readonly window: number
+  /** One after the other without a pause. */
+  readonly phases: ReadonlyArray<Phase>
 }
 
 export interface LoadResult {
   readonly sent: number
   readonly acknowledged: number
-  readonly startedAtMicros: number
+  readonly phases: ReadonlyArray<{
+    readonly startedAtMicros: number
+    readonly endedAtMicros: number
+    readonly sent: number
+  }>
   readonly lastAcknowledgedAtMicros: number
-  readonly acknowledgeMillis: { readonly p50: number; readonly p95: number; readonly p99: number }
+  readonly acknowledgeMillis: Percentiles
   readonly cpuMicros: number
 }
 
-export const nowMicros = () => Math.round((performance.timeOrigin + performance.now()) * 1000)
-
-export const percentiles = (values: Array<number>) => {
-  const sorted = Float64Array.from(values).toSorted()
-  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
-  return { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
-}
-
 const SAMPLES = 200_000
+/** Unacknowledged and waiting, over all lanes: beyond it the devices measure nothing until they get through again. */
+const MAX_OUTSTANDING = 400_000
+const PATIENCE_MILLIS = 300_000
 
 const run = async (plan: LoadPlan): Promise<LoadResult> => {
   let sent = 0
   let acknowledged = 0
   let lastAcknowledgedAtMicros = 0
-  let sending = false
-  const waits: Array<number> = []
-  const prefixes = Array.from({ length: plan.metrics }, (_, metric) => `"metric_${metric}":${20 + metric}.`)
+  let isFlatOut = false
+  const waits = new Reservoir(SAMPLES)
   const sentAt = new Map<number, number>()
-  const payload = (sequence: number): Uint8Array => {
+  const payload = messageWriter(plan.metrics)
+  const turns = new Map<Lane, number>()
+  const publish = (lane: Lane) => {
+    const turn = turns.get(lane) ?? 0
+    turns.set(lane, turn + 1)
+    const device = lane.devices[turn % lane.devices.length]
+    if (device === undefined) return
+    const sequence = sent++
     const now = nowMicros()
     sentAt.set(sequence, now)
-    let text = `{"timestamp":${now},"metrics":{`
-    for (let metric = 0; metric < prefixes.length; metric++) {
-      text += `${metric === 0 ? "" : ","}${prefixes[metric]}${(sequence * 7 + metric * 13) % 1000}`
-    }
-    return Buffer.from(`${text}}}`)
+    lane.publish({ sequence, payload: payload(sequence, now), deviceId: device.id })
   }
-  const publish = (connection: DeviceConnection) => {
-    const sequence = sent++
-    connection.publish({ sequence, payload: payload(sequence) })
-  }
-  const connections = plan.devices.map((device) => {
-    const connection: DeviceConnection = new DeviceConnection({
-      port: plan.port,
-      deviceId: device.id,
-      key: device.key,
-      window: plan.window,
-      onAcknowledged: ({ sequence }) => {
-        acknowledged += 1
-        lastAcknowledgedAtMicros = nowMicros()
-        if (waits.length < SAMPLES) waits.push((lastAcknowledgedAtMicros - (sentAt.get(sequence) ?? 0)) / 1000)
-        sentAt.delete(sequence)
-        if (sending && plan.messagesPerSecond === undefined) publish(connection)
-      }
-    })
-    return connection
+  const lanes = openLanes(plan.target, plan.devices, plan.window, (lane, sequence) => {
+    acknowledged += 1
+    lastAcknowledgedAtMicros = nowMicros()
+    waits.add((lastAcknowledgedAtMicros - (sentAt.get(sequence) ?? 0)) / 1000)
+    sentAt.delete(sequence)
+    if (isFlatOut) publish(lane)
   })
-  while (connections.some((connection) => !connection.isConnected)) await sleep(20)
+  while (lanes.some((lane) => !lane.ready())) await sleep(20)
 
-  const cpuBefore = process.cpuUsage()
-  const startedAtMicros = nowMicros()
-  const endsAt = performance.now() + plan.seconds * 1000
-  sending = true
-  if (plan.messagesPerSecond === undefined) {
-    for (const connection of connections) for (let slot = 0; slot < plan.window; slot++) publish(connection)
-    await sleep(plan.seconds * 1000)
-  } else {
-    const beganAt = performance.now()
-    while (performance.now() < endsAt) {
-      const due = Math.floor(((performance.now() - beganAt) * plan.messagesPerSecond) / 1000)
-      while (sent < due) {
-        const connection = connections[sent % connections.length]
-        if (connection !== undefined) publish(connection)
+  const flatOut = async (seconds: number) => {
+    isFlatOut = true
+    for (const lane of lanes) while (lane.outstanding() < plan.window) publish(lane)
+    await sleep(seconds * 1000)
+    isFlatOut = false
+  }
+  const maxOutstanding = Math.max(plan.window, Math.ceil(MAX_OUTSTANDING / lanes.length))
+  let nextLane = 0
+  const paced = async (seconds: number, perSecond: number) => {
+    let before = performance.now()
+    const endsAt = before + seconds * 1000
+    let owed = 0
+    for (let now = before; now < endsAt; now = performance.now()) {
+      owed = Math.min(owed + ((now - before) * perSecond) / 1000, perSecond)
+      before = now
+      for (let refused = 0; owed >= 1 && refused < lanes.length;) {
+        const lane = lanes[nextLane++ % lanes.length] as Lane
+        if (lane.outstanding() >= maxOutstanding) {
+          refused += 1
+          continue
+        }
+        owed -= 1
+        publish(lane)
       }
       await sleep(1)
     }
   }
-  sending = false
-  const patience = performance.now() + 60_000
-  while (acknowledged < sent && performance.now() < patience) await sleep(5)
-  for (const connection of connections) connection.close()
-  const cpu = process.cpuUsage(cpuBefore)
-  return {
-    sent,
-    acknowledged,
-    startedAtMicros,
-    lastAcknowledgedAtMicros,
-    acknowledgeMillis: percentiles(waits),
-    cpuMicros: cpu.user + cpu.system
+
+  const cpuBefore = process.cpuUsage()
+  const phases: Array<LoadResult["phases"][number]> = []
+  for (const { messagesPerSecond, seconds } of plan.phases) {
+    const startedAtMicros = nowMicros()
+    const sentBefore = sent
+    await (messagesPerSecond === undefined ? flatOut(seconds) : paced(seconds, messagesPerSecond))
+    phases.push({ startedAtMicros, endedAtMicros: nowMicros(), sent: sent - sentBefore })
   }
+  const patience = performance.now() + PATIENCE_MILLIS
+  while (acknowledged < sent && performance.now() < patience) await sleep(5)
+  for (const lane of lanes) lane.close()
+  const cpu = process.cpuUsage(cpuBefore)
+  const acknowledgeMillis = percentiles(waits.values)
+  return { sent, acknowledged, phases, lastAcknowledgedAtMicros, acknowledgeMillis, cpuMicros: cpu.user + cpu.system }
 }
 
 if (import.meta.main) {

@@ -17,7 +17,7 @@ import { chmodSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { RedisServer } from "../test/support/components/redis.ts"
-import { percentiles } from "./load.ts"
+import { percentiles } from "./percentiles.ts"
 
 const DEVICES = 100_000
 const BATCHES = 2_000

@@ -10,6 +10,8 @@ import { connect, type Socket } from "node:net"
 export interface OutgoingMessage {
   readonly sequence: number
   readonly payload: Uint8Array
+  /** Absent: that of the options. */
+  readonly topic?: string
 }
 
 export interface DeviceOptions {
@@ -157,7 +159,14 @@ export class DeviceConnection {
       this.options.onSend?.(message)
       const repeated = this.repetitions > 0
       if (repeated) this.repetitions -= 1
-      socket.write(publishPacket(this.topic, packetId, message.payload, repeated))
+      socket.write(
+        publishPacket(
+          message.topic === undefined ? this.topic : Buffer.from(message.topic),
+          packetId,
+          message.payload,
+          repeated
+        )
+      )
     }
     socket.uncork()
   }
