@@ -23,7 +23,6 @@ const options = {
   autoResendUnfulfilledCommands: false,
   autoResubscribe: false,
   maxRetriesPerRequest: 1,
-  commandTimeout: COMMAND_TIMEOUT_MILLIS,
   connectTimeout: CONNECT_TIMEOUT_MILLIS,
   retryStrategy: (attempt: number) => Math.min(MOST_RECONNECT_MILLIS, 50 * 2 ** Math.min(attempt, 10))
 } satisfies RedisOptions
@@ -66,10 +65,10 @@ export class RedisClient extends Context.Service<
 >()("argusiq/layers/redis/RedisClient") {}
 
 /** A client that goes on connecting until the scope closes. */
-const connect = (url: Redacted.Redacted<string>) =>
+const connect = (url: Redacted.Redacted<string>, commandTimeout: number) =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      const redis = new Redis(Redacted.value(url), options)
+      const redis = new Redis(Redacted.value(url), { ...options, commandTimeout })
       redis.on("error", () => {}) // each failing command tells it
       return redis
     }),
@@ -78,9 +77,9 @@ const connect = (url: Redacted.Redacted<string>) =>
 const connected = (redis: Redis) =>
   Effect.tryPromise({ try: () => redis.connect(), catch: (cause) => new CacheUnavailable({ cause: bare(cause) }) })
 
-const make = Effect.fnUntraced(function* (url: Redacted.Redacted) {
+const make = Effect.fnUntraced(function* (url: Redacted.Redacted, commandTimeout: number) {
   const clock = yield* Clock.Clock
-  const redis = yield* connect(url)
+  const redis = yield* connect(url, commandTimeout)
   const outage = makeOutage(
     "Redis is away; PostgreSQL answers and rate limits are counted per process until it is back"
   )
@@ -126,7 +125,7 @@ const make = Effect.fnUntraced(function* (url: Redacted.Redacted) {
     what: { readonly channel: string; readonly pattern: string },
     received: (channel: string, message: string) => void
   ) {
-    const subscriber = yield* connect(url)
+    const subscriber = yield* connect(url, commandTimeout)
     subscriber.on("message", received)
     subscriber.on("pmessage", (_, channel, message) => received(channel, message))
     subscriber.on("ready", () => {
@@ -145,8 +144,9 @@ const make = Effect.fnUntraced(function* (url: Redacted.Redacted) {
   return RedisClient.of({ use, run, connection: () => connection, subscribe })
 })
 
-/** Built also while Redis is away. */
-export const layer = (url: Redacted.Redacted): Layer.Layer<RedisClient> => Layer.effect(RedisClient, make(url))
+/** Built also while Redis is away. An answer that takes longer than `commandTimeout` milliseconds counts as none. */
+export const layer = (url: Redacted.Redacted, commandTimeout = COMMAND_TIMEOUT_MILLIS): Layer.Layer<RedisClient> =>
+  Layer.effect(RedisClient, make(url, commandTimeout))
 
 const Url = Schema.Redacted(
   Schema.String.check(

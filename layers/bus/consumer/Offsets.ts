@@ -83,16 +83,23 @@ export interface Move extends Owned {
  *
  * `false`: the offset was moved by this very call before, in a transaction whose commit was not answered.
  */
-export const move = (sql: Sql, { group, topic, partition, epoch, from, to, last, time }: Move) => {
+export const move = (
+  sql: Sql,
+  { group, topic, partition, epoch, from, to, last, time }: Move,
+  /** {@link SafeguardSwitches.conditionalOffsets} */
+  conditional: boolean
+) => {
   const messageId = last?.headers["message-id"]
+  const isOurs = conditional
+    ? sql`epoch = ${String(epoch)}::bigint and next = ${String(from)}::bigint`
+    : sql.literal("true")
   const moved = sql`
     update consumer_offsets set next = ${String(to)}::bigint,
       last_message_id = case when ${last === undefined} then last_message_id
         else ${messageId !== undefined && isUuid(messageId) ? messageId : null}::uuid end,
       partition_time = greatest(partition_time,
         timestamptz 'epoch' + nullif(${String(time)}::bigint, 0) * interval '1 microsecond')
-    where "group" = ${group} and topic = ${topic} and partition = ${partition} and epoch = ${String(epoch)}::bigint
-      and next = ${String(from)}::bigint
+    where "group" = ${group} and topic = ${topic} and partition = ${partition} and ${isOurs}
     returning set_config('synchronous_commit', 'off', true)`
   return Effect.flatMap(moved, (rows) => {
     if (rows.length === 1) return Effect.succeed(true)

@@ -114,7 +114,7 @@ const conclude = Effect.fnUntraced(function* <R>(
 /** Rows and offset in one transaction; `false` from the move means that they are already there. */
 export const store = <R>(loop: Loop<R>, move: Offsets.Move, rows: Outcome<R>["store"]) => {
   const { sql, safeguards } = loop
-  const moved = Offsets.move(sql, move)
+  const moved = Offsets.move(sql, move, safeguards.conditionalOffsets)
   if (rows === undefined) return Effect.asVoid(moved)
   return safeguards.offsetWithRows
     ? sql.withTransaction(Effect.flatMap(moved, (isNew) => (isNew ? rows : Effect.void)))

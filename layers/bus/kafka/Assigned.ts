@@ -1,9 +1,9 @@
 /**
- * A partition that a subscription has: what has been read of it, what is handled, and from where it goes on.
+ * A partition that a subscription has: what has been read of it, and from where it goes on.
  * @module
  */
-import type { Fiber } from "effect"
 import type { Batch, StoredRecord, Subscription } from "../Bus.ts"
+import { OwnedPartition, PATIENCE_MILLIS, type Ready } from "../Handling.ts"
 import type { Readable } from "./Fetcher.ts"
 import type { Key } from "./Membership.ts"
 import type { Decoded } from "./recordBatch.ts"
@@ -11,7 +11,15 @@ import type { Decoded } from "./recordBatch.ts"
 /** Read ahead of what is handled, no more than about this of a partition. */
 const AHEAD_BYTES = 2_097_152
 
-export class Assigned implements Readable {
+/** Names of a partition, as Kafka knows them and as we do. */
+export interface Place {
+  readonly key: Key
+  readonly kafkaTopic: string
+  readonly topic: string
+  readonly partition: number
+}
+
+export class Assigned extends OwnedPartition implements Readable {
   readonly key: Key
   readonly kafkaTopic: string
   readonly topic: string
@@ -19,43 +27,25 @@ export class Assigned implements Readable {
   /** Of the topic when the partition was assigned; undefined where brokers do not tell. */
   readonly topicId: string | undefined
   readonly #maxRecords: number
-  /** Raised by a seek, so that what was read or handed out before it no longer counts. */
-  epoch = 0
-  /** Next offset to hand out. */
-  position: number
   /** Next offset to read. */
   from: number
   /** Where the log ended when it was last read. */
   end: number
-  /** When its last batch was handed out, in milliseconds of `performance.now`. */
-  handedOutAt = -Infinity
-  handling = false
-  fiber: Fiber.Fiber<void, unknown> | undefined
-  revoked = false
-  /** Its position is not in the log; it waits for a seek or a new start. */
-  stopped = false
   /** Its topic may be another one by now; nothing is read until that is clear. */
   moved = false
-  /** Handled up to here, and not yet committed. */
-  handled: number | undefined
   /** Where `from` was when the watchdog last looked. */
   seenFrom = -1
   #ahead: Array<StoredRecord> = []
   #taken = 0
   #bytes = 0
 
-  constructor(
-    names: { readonly key: Key; readonly kafkaTopic: string; readonly topic: string; readonly partition: number },
-    topicId: string | undefined,
-    offset: number,
-    maxRecords: number
-  ) {
-    this.key = names.key
-    this.kafkaTopic = names.kafkaTopic
-    this.topic = names.topic
-    this.partition = names.partition
+  constructor(place: Place, topicId: string | undefined, offset: number, maxRecords: number) {
+    super()
+    this.key = place.key
+    this.kafkaTopic = place.kafkaTopic
+    this.topic = place.topic
+    this.partition = place.partition
     this.topicId = topicId
-    this.position = offset
     this.from = offset
     this.end = offset
     this.#maxRecords = maxRecords
@@ -72,9 +62,20 @@ export class Assigned implements Readable {
     )
   }
 
+  /** It has no room, and is handled at a pace that will make some. */
+  get isFull(): boolean {
+    const idle = this.stopped || this.revoked || this.moved
+    return !idle && !this.wants && performance.now() - this.handedOutAt < PATIENCE_MILLIS
+  }
+
   /** The record that is handed out next. */
   get head(): StoredRecord | undefined {
     return this.#ahead[this.#taken]
+  }
+
+  get ready(): Ready | undefined {
+    const { head } = this
+    return head === undefined ? undefined : { waiting: this.waiting, appendedAt: () => head.appendedAt }
   }
 
   add({ records, next }: Decoded, end: number): void {
@@ -88,8 +89,6 @@ export class Assigned implements Readable {
       this.#ahead.push(record)
       this.#bytes += record.value.length
     }
-    // Nothing but markers of Kafka's own lay there.
-    if (this.waiting === 0 && !this.handling) this.position = next
   }
 
   /** As much as a batch may hold; undefined when nothing waits. */
@@ -118,11 +117,8 @@ export class Assigned implements Readable {
 
   /** Goes on at an offset; what was handled before no longer counts. */
   seek(offset: number): void {
-    this.epoch++
-    this.position = offset
+    this.forget()
     this.from = offset
-    this.stopped = false
-    this.handled = undefined
     this.#ahead = []
     this.#taken = 0
     this.#bytes = 0

@@ -53,7 +53,7 @@ export class Backlog {
     for (const groupId of await this.#reader.groups()) {
       const group = groupId.slice(prefix.length)
       if (!groupId.startsWith(prefix) || forgetGroups.includes(group)) continue
-      for (const { topic: kafkaTopic, partition, offset } of await this.#reader.committed(groupId, counts)) {
+      for (const { topic: kafkaTopic, partition, offset } of await this.#reader.committed(groupId)) {
         const name = kafkaTopic.slice(prefix.length)
         const topic = topics.get(name)
         const key = keyOf(kafkaTopic, partition)
@@ -79,8 +79,7 @@ export class Backlog {
     at: { readonly topic: string; readonly partition: number },
     offset: number
   ) {
-    const { records } = await this.#reader.page(at, offset, 1)
-    const first = records[0]
-    return first === undefined ? 0 : (Date.now() - first.appendedAt / 1_000) / retentionMillis
+    const appendedAt = await this.#reader.appendedAt(at, offset)
+    return appendedAt === undefined ? 0 : (Date.now() - appendedAt / 1_000) / retentionMillis
   }
 }

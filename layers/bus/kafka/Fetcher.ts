@@ -17,6 +17,8 @@ export interface Readable {
   readonly from: number
   /** There is room for more of it. */
   readonly wants: boolean
+  /** There is none, and will be in a moment. */
+  readonly isFull: boolean
 }
 
 export interface FetcherOptions<P extends Readable> {
@@ -75,7 +77,7 @@ export class Fetcher<P extends Readable> {
     let full = false
     for (const partition of this.#options.partitions()) {
       if (!partition.wants) {
-        full = true
+        full ||= partition.isFull
         continue
       }
       const leader = this.#connection.leaderOf(partition.kafkaTopic, partition.partition)

@@ -11,7 +11,7 @@ import { Connection } from "./Connection.ts"
 import { KafkaNotReady } from "./KafkaNotReady.ts"
 import { type ClientSettings, makeClient } from "./kafkajs.ts"
 import { EARLIEST, LATEST, LogReader, type Page } from "./LogReader.ts"
-import { commitOffsets, keyOf, type Offset } from "./Membership.ts"
+import { keyOf, type Offset } from "./Membership.ts"
 import { Producer } from "./Producer.ts"
 import { clientSettings, layerSettings } from "./settings.ts"
 import { type Running, subscribe, type SubscriberOptions } from "./Subscription.ts"
@@ -97,8 +97,14 @@ const make = Effect.fn("KafkaBus.make")(function* (options: KafkaBusOptions) {
       readerConnection.close()
     })
   )
-  // What cannot be reached yet is tried again when it is needed.
-  yield* Effect.ignore(ask(() => Promise.all([producerConnection.cluster(), readerConnection.cluster()])))
+  const counts = new Map(Array.from(topics.values(), ({ name, partitions }) => [nameOf(name), partitions]))
+  const everywhere = [...counts].flatMap(([topic, count]) =>
+    Array.from({ length: count }, (_, partition) => ({ topic, partition }))
+  )
+  // A topic made a moment ago may not be known yet to the broker that leads it. What cannot be reached now is tried again when
+  // it is needed.
+  const reachable = ask(() => Promise.all([producerConnection.cluster(), reader.offsets(everywhere, LATEST)]))
+  yield* Effect.ignore(Effect.retry(reachable, { times: 3 }))
   yield* Effect.forkScoped(backlog.measureEvery(options.backlogMillis ?? 30_000))
 
   const running = new Set<Running>()
@@ -112,7 +118,6 @@ const make = Effect.fn("KafkaBus.make")(function* (options: KafkaBusOptions) {
     sessionMillis: options.sessionMillis ?? 30_000,
     watchMillis: options.watchMillis ?? 5_000
   }
-  const counts = new Map(Array.from(topics.values(), ({ name, partitions }) => [nameOf(name), partitions]))
   const known = ({ topic, partition }: TopicPartition): Effect.Effect<TopicPartition, UnknownTopic> =>
     partition < (topics.get(topic)?.partitions ?? 0)
       ? Effect.succeed({ topic: nameOf(topic), partition })
@@ -130,8 +135,7 @@ const make = Effect.fn("KafkaBus.make")(function* (options: KafkaBusOptions) {
       const found = one.appendedAt(keyOf(at.topic, at.partition), offset)
       if (found !== undefined) return found
     }
-    const { records } = await reader.page(at, offset, 1)
-    return records[0]?.appendedAt
+    return reader.appendedAt(at, offset)
   }
 
   return Bus.of({
@@ -173,7 +177,8 @@ const make = Effect.fn("KafkaBus.make")(function* (options: KafkaBusOptions) {
       ),
     lag: (group) =>
       Effect.gen(function* () {
-        const committed = yield* ask(() => reader.committed(nameOf(group), counts))
+        const all = yield* ask(() => reader.committed(nameOf(group)))
+        const committed = all.filter(({ topic, partition }) => partition < (counts.get(topic) ?? 0))
         if (committed.length === 0) return []
         const ends = yield* ask(() => reader.offsets(committed, LATEST))
         const now = (yield* Clock.currentTimeMillis) * 1_000
@@ -201,9 +206,7 @@ const make = Effect.fn("KafkaBus.make")(function* (options: KafkaBusOptions) {
       }
       const members = [...running].filter((one) => one.group === group)
       if (members.length === 0) {
-        return yield* ask(async () => {
-          await commitOffsets(await reader.coordinator(nameOf(group)), nameOf(group), -1, "", offsets)
-        })
+        return yield* Effect.asVoid(ask(() => reader.commit(nameOf(group), offsets)))
       }
       for (const offset of offsets) {
         const key = keyOf(offset.topic, offset.partition)

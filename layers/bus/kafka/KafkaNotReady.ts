@@ -11,8 +11,10 @@ export class KafkaNotReady extends Schema.TaggedError<KafkaNotReady>()("KafkaNot
     return `Kafka at ${this.brokers} cannot serve as the bus: ${why}`
   }
 
-  /** It may answer later; a cluster that answers and does not fit will not. */
+  /** It may answer later; a cluster that answers and does not fit, or refuses the login, will not. */
   get isRetryable(): boolean {
-    return this.cause instanceof Error && this.cause.name.startsWith("KafkaJS") && !isAnswer(this.cause)
+    const { cause } = this
+    if (!(cause instanceof Error) || cause.name.startsWith("KafkaJSSASL")) return false
+    return cause.name.startsWith("KafkaJS") && !isAnswer(cause)
   }
 }

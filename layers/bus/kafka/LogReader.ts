@@ -5,9 +5,9 @@
 import type { StoredRecord, TopicPartition } from "../Bus.ts"
 import type { Connection } from "./Connection.ts"
 import type { Broker } from "./kafkajs.ts"
-import { keyOf, type Offset } from "./Membership.ts"
-import { decodeBatches } from "./recordBatch.ts"
-import { fetch, logSizes, topicIds } from "./wire.ts"
+import { commitOffsets, keyOf, type Offset } from "./Membership.ts"
+import { appendedAtOf, decodeBatches } from "./recordBatch.ts"
+import { committedOffsets, fetch, logSizes, topicIds } from "./wire.ts"
 import { setTimeout as sleep } from "node:timers/promises"
 
 const PAGE_BYTES = 4_194_304
@@ -19,9 +19,15 @@ const OFFSET_OUT_OF_RANGE = 1
 export const EARLIEST = -2
 export const LATEST = -1
 
+/** In kafkajs' terms, so that it is asked again who coordinates. */
+class CoordinatorMoved extends Error {
+  readonly type = "NOT_COORDINATOR_FOR_GROUP"
+}
+
 /** Topics are named as Kafka knows them. Every call tries again for about a second and then throws. */
 export class LogReader {
   readonly #connection: Connection
+  readonly #coordinators = new Map<string, Broker>()
 
   constructor(connection: Connection) {
     this.#connection = connection
@@ -96,22 +102,32 @@ export class LogReader {
     })
   }
 
-  /** What a group has committed; none where it has not. */
-  committed(groupId: string, topics: ReadonlyMap<string, number>): Promise<ReadonlyArray<Offset>> {
+  /** When the first record from `from` on was appended, in microseconds; undefined: there is none. */
+  appendedAt({ topic, partition }: TopicPartition, from: number): Promise<number | undefined> {
     return this.#attempt(async () => {
-      const coordinator = await this.#connection.coordinator(groupId)
-      const { responses } = await coordinator.offsetFetch({
-        groupId,
-        topics: Array.from(topics, ([topic, count]) => ({
-          topic,
-          partitions: Array.from({ length: count }, (_, partition) => ({ partition }))
-        }))
-      })
-      return responses.flatMap(({ topic, partitions }) =>
-        partitions.flatMap(({ partition, offset }) =>
-          Number(offset) < 0 ? [] : [{ topic, partition, offset: Number(offset) }]
-        )
-      )
+      const broker = await this.#leader({ topic, partition })
+      const { partitions } = await fetch(broker, [{ topic, partition, offset: from, maxBytes: 1 }], 0, 1)
+      const answer = partitions[0]
+      if (answer === undefined || (answer.code !== 0 && answer.code !== OFFSET_OUT_OF_RANGE)) {
+        await this.#connection.refresh()
+        throw new Error(`${keyOf(topic, partition)} could not be read: error ${answer?.code}`)
+      }
+      if (answer.code === 0) return appendedAtOf(answer.batches, from)
+      const start = (await this.offsets([{ topic, partition }], EARLIEST)).get(keyOf(topic, partition)) ?? 0
+      return start > from ? this.appendedAt({ topic, partition }, start) : undefined
+    })
+  }
+
+  /** What a group has committed, of all topics; none where it has not. */
+  committed(groupId: string): Promise<ReadonlyArray<Offset>> {
+    return this.#attempt(async () => {
+      const coordinator = this.#coordinators.get(groupId) ?? (await this.#connection.coordinator(groupId))
+      // Asked for anew after any failure.
+      this.#coordinators.delete(groupId)
+      const { code, offsets } = await committedOffsets(coordinator, groupId)
+      if (code !== 0) throw new CoordinatorMoved(`${groupId}: its coordinator answered with error ${code}`)
+      this.#coordinators.set(groupId, coordinator)
+      return offsets.filter(({ offset }) => offset >= 0)
     })
   }
 
@@ -128,8 +144,11 @@ export class LogReader {
     })
   }
 
-  coordinator(groupId: string): Promise<Broker> {
-    return this.#attempt(() => this.#connection.coordinator(groupId))
+  /** Of a group without members. A coordinator may have moved, or have to read what it has stored before it answers. */
+  commit(groupId: string, offsets: ReadonlyArray<Offset>): Promise<unknown> {
+    return this.#attempt(async () =>
+      commitOffsets(await this.#connection.coordinator(groupId), groupId, -1, "", offsets)
+    )
   }
 
   topicIds(topics: ReadonlyArray<string>): Promise<ReadonlyMap<string, string>> {

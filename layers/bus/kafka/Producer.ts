@@ -1,10 +1,6 @@
 /**
  * The one producer of a process: what arrives while a broker has a request of ours goes into the next, in order of arrival.
  * Idempotent, acknowledged by all in-sync replicas.
- *
- * A batch whose fate is not known is sent again as it was, byte by byte, until a broker says that it has it: brokers know a
- * batch by its producer and sequence. One that is given up takes its producer's identity with it, so that no other batch can
- * be taken for it.
  * @module
  */
 import { BusUnavailable, RecordTooLarge, UnknownTopic } from "@argusiq/domain/errors.ts"
@@ -14,12 +10,9 @@ import { setTimeout as sleep } from "node:timers/promises"
 import type { BusRecord } from "../Bus.ts"
 import { partitionOf } from "../murmur2.ts"
 import { type Connection } from "./Connection.ts"
-import { encodeBatch, type ProducerIdentity, roomOf, sizeOf } from "./recordBatch.ts"
-import { MAX_BATCH_BYTES } from "./topics.ts"
-import { produce } from "./wire.ts"
-
-export type PublishError = BusUnavailable | RecordTooLarge | UnknownTopic
-type Done = (exit: Exit.Exit<void, PublishError>) => void
+import { type Done, ProduceQueue, type Publish, type PublishError, settle, type Waiting } from "./ProduceQueue.ts"
+import { type ProducerIdentity, roomOf, sizeOf } from "./recordBatch.ts"
+import { produce, type ProducePart } from "./wire.ts"
 
 export interface ProducerOptions {
   readonly topics: ReadonlyMap<string, Topic>
@@ -30,44 +23,10 @@ export interface ProducerOptions {
   readonly deliveryMillis: number
 }
 
-/** One call, with what is not yet acknowledged of it. */
-interface Publish {
-  left: number
-  error: PublishError | undefined
-  readonly done: Done
-}
-interface Waiting {
-  readonly record: BusRecord
-  readonly room: number
-  readonly publish: Publish
-  readonly since: number
-}
-interface Sent {
-  readonly waiting: ReadonlyArray<Waiting>
-  readonly room: number
-  /** As it goes over the wire; undefined when it is to get another identity. */
-  bytes: Buffer | undefined
-}
-interface PartitionQueue {
-  readonly key: string
-  /** As Kafka knows it. */
-  readonly topic: string
-  readonly partition: number
-  waiting: Array<Waiting>
-  sent: Sent | undefined
-  identity: ProducerIdentity | undefined
-  sequence: number
-  /** In a request that is under way. */
-  busy: boolean
-}
-
 const MAX_REQUEST_BYTES = 8_388_608
-/** Of one batch. */
-const MAX_RECORDS = 10_000
 /** Of everything that waits: beyond it the sender is to slow down. */
 const MAX_WAITING_BYTES = 268_435_456
 const PRODUCE_TIMEOUT_MILLIS = 8_000
-const SEQUENCES = 2 ** 31
 
 /** Error codes of the protocol. */
 const DUPLICATE_SEQUENCE = 46
@@ -93,9 +52,9 @@ const unavailable = (message: string, cause?: unknown): BusUnavailable =>
 export class Producer {
   readonly #connection: Connection
   readonly #options: ProducerOptions
-  readonly #queues = new Map<string, PartitionQueue>()
+  readonly #queues = new Map<string, ProduceQueue>()
   /** With something to send. */
-  readonly #active = new Set<PartitionQueue>()
+  readonly #active = new Set<ProduceQueue>()
   readonly #brokersAtWork = new Set<number>()
   #identity: Promise<ProducerIdentity> | undefined
   #waitingBytes = 0
@@ -120,7 +79,7 @@ export class Producer {
     }
     const publish: Publish = { left: records.length, error: undefined, done }
     const since = performance.now()
-    const queues: Array<PartitionQueue> = []
+    const queues: Array<ProduceQueue> = []
     const waiting: Array<Waiting> = []
     for (const record of records) {
       const topic = this.#options.topics.get(record.topic)
@@ -135,8 +94,8 @@ export class Producer {
       waiting.push({ record, room: roomOf(record, size), publish, since })
     }
     for (let index = 0; index < waiting.length; index++) {
-      const queue = queues[index] as PartitionQueue
-      queue.waiting.push(waiting[index] as Waiting)
+      const queue = queues[index] as ProduceQueue
+      queue.add(waiting[index] as Waiting)
       this.#waitingBytes += (waiting[index] as Waiting).room
       this.#active.add(queue)
     }
@@ -149,14 +108,11 @@ export class Producer {
     if (this.#active.size > 0) await new Promise<void>((resolve) => (this.#drained = resolve))
   }
 
-  #queueOf({ name }: Topic, partition: number): PartitionQueue {
+  #queueOf({ name }: Topic, partition: number): ProduceQueue {
     const topic = this.#options.nameOf(name)
     const key = `${topic}/${partition}`
     let queue = this.#queues.get(key)
-    if (queue === undefined) {
-      queue = { key, topic, partition, waiting: [], sent: undefined, identity: undefined, sequence: 0, busy: false }
-      this.#queues.set(key, queue)
-    }
+    if (queue === undefined) this.#queues.set(key, (queue = new ProduceQueue(topic, partition)))
     return queue
   }
 
@@ -171,7 +127,7 @@ export class Producer {
   }
 
   #send(): void {
-    const byBroker = new Map<number, Array<PartitionQueue>>()
+    const byBroker = new Map<number, Array<ProduceQueue>>()
     let leaderless = false
     const now = performance.now()
     for (const queue of this.#active) {
@@ -190,25 +146,27 @@ export class Producer {
     if (this.#active.size === 0) this.#drained?.()
   }
 
-  async #sendTo(nodeId: number, queues: ReadonlyArray<PartitionQueue>): Promise<void> {
+  async #sendTo(nodeId: number, queues: ReadonlyArray<ProduceQueue>): Promise<void> {
     this.#brokersAtWork.add(nodeId)
-    const taken: Array<PartitionQueue> = []
+    const taken: Array<ProduceQueue> = []
+    const parts: Array<ProducePart> = []
     try {
       let bytes = 0
       for (const queue of queues) {
         if (bytes > MAX_REQUEST_BYTES) break
         queue.busy = true
         taken.push(queue)
-        bytes += await this.#fill(queue)
+        const batch = await queue.batch(() => this.#commonIdentity())
+        parts.push({ topic: queue.topic, partition: queue.partition, batch })
+        bytes += batch.length
       }
       const broker = await this.#connection.broker(nodeId)
-      const parts = taken.map(({ topic, partition, sent }) => ({ topic, partition, batch: sent!.bytes! }))
       const { codes } = await produce(broker, parts, PRODUCE_TIMEOUT_MILLIS)
       let passingCode: number | undefined
       for (const queue of taken) {
         const code = codes.get(queue.key)
-        if (code === 0 || code === DUPLICATE_SEQUENCE) this.#acknowledge(queue)
-        else if (code !== undefined && unknownSequence.has(code)) await this.#renumber(queue)
+        if (code === 0 || code === DUPLICATE_SEQUENCE) this.#settle(queue, queue.acknowledged(), undefined)
+        else if (code !== undefined && unknownSequence.has(code)) queue.renumber(await this.#newIdentity())
         else if (code === undefined || passing.has(code)) passingCode = code ?? 3
         else
           this.#fail(
@@ -226,69 +184,27 @@ export class Producer {
     }
   }
 
-  /** Sees to it that the queue has a batch to send; its size. */
-  async #fill(queue: PartitionQueue): Promise<number> {
-    queue.identity ??= await this.#commonIdentity()
-    queue.sent ??= take(queue)
-    const { sent } = queue
-    sent.bytes ??= encodeBatch(
-      sent.waiting.map(({ record }) => record),
-      sent.room,
-      queue.identity,
-      queue.sequence,
-      Date.now()
-    )
-    return sent.bytes.length
-  }
-
-  #acknowledge(queue: PartitionQueue): void {
-    const { sent } = queue
-    if (sent === undefined) return
-    queue.sequence = (queue.sequence + sent.waiting.length) % SEQUENCES
-    queue.sent = undefined
-    this.#settle(queue, sent.waiting, undefined)
-  }
-
-  /** The batch goes on under an identity of its partition's own. */
-  async #renumber(queue: PartitionQueue): Promise<void> {
-    queue.identity = await this.#newIdentity()
-    queue.sequence = 0
-    if (queue.sent !== undefined) queue.sent.bytes = undefined
-  }
-
-  #fail(queue: PartitionQueue, error: PublishError): void {
-    const { sent } = queue
-    if (sent === undefined) return
-    queue.sent = undefined
-    this.#forgetIdentity(queue)
-    this.#settle(queue, sent.waiting, error)
-  }
-
-  #forgetIdentity(queue: PartitionQueue): void {
+  /** Gives up the batch that is on its way. Whoever takes an identity later gets another. */
+  #fail(queue: ProduceQueue, error: PublishError): void {
     this.#identity = undefined
-    queue.identity = undefined
-    queue.sequence = 0
+    this.#settle(queue, queue.giveUp(), error)
   }
 
-  #settle(queue: PartitionQueue, settled: ReadonlyArray<Waiting>, error: PublishError | undefined): void {
-    if (queue.sent === undefined && queue.waiting.length === 0) this.#active.delete(queue)
-    for (const { publish, room } of settled) {
-      this.#waitingBytes -= room
-      publish.error ??= error
-      if (--publish.left === 0) publish.done(publish.error === undefined ? Exit.void : Exit.fail(publish.error))
-    }
+  #settle(queue: ProduceQueue, settled: ReadonlyArray<Waiting>, error: PublishError | undefined): void {
+    if (queue.isEmpty) this.#active.delete(queue)
+    for (const { room } of settled) this.#waitingBytes -= room
+    settle(settled, error)
   }
 
   /** Gives up what has waited too long; true where nothing is left to send. */
-  #isLate(queue: PartitionQueue, now: number): boolean {
-    const oldest = queue.sent?.waiting[0] ?? queue.waiting[0]
-    if (oldest !== undefined && now - oldest.since > this.#options.deliveryMillis) {
-      const seconds = Math.round((now - oldest.since) / 1_000)
+  #isLate(queue: ProduceQueue, now: number): boolean {
+    const { since } = queue
+    if (since !== undefined && now - since > this.#options.deliveryMillis) {
+      const seconds = Math.round((now - since) / 1_000)
       const why = this.#lastError instanceof Error ? `: ${this.#lastError.message}` : ""
       const error = unavailable(`Kafka did not acknowledge within ${seconds} s${why}`, this.#lastError)
-      const late = queue.waiting.filter(({ since }) => now - since > this.#options.deliveryMillis)
-      queue.waiting = queue.waiting.slice(late.length)
-      if (queue.sent !== undefined) this.#fail(queue, error)
+      const late = queue.takeLate(now - this.#options.deliveryMillis)
+      if (queue.hasBatch) this.#fail(queue, error)
       this.#settle(queue, late, error)
     }
     return !this.#active.has(queue)
@@ -328,18 +244,4 @@ export class Producer {
     const { producerId, producerEpoch } = await broker.initProducerId({ transactionTimeout: 60_000 })
     return { id: BigInt(producerId), epoch: producerEpoch }
   }
-}
-
-const take = (queue: PartitionQueue): Sent => {
-  let room = 0
-  let count = 0
-  while (count < queue.waiting.length && count < MAX_RECORDS) {
-    const next = (queue.waiting[count] as Waiting).room
-    if (count > 0 && room + next > MAX_BATCH_BYTES) break
-    room += next
-    count++
-  }
-  const waiting = queue.waiting.slice(0, count)
-  queue.waiting = queue.waiting.slice(count)
-  return { waiting, room, bytes: undefined }
 }

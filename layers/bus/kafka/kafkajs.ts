@@ -71,13 +71,6 @@ export interface Broker {
     readonly memberId: string
     readonly topics: ReadonlyArray<PartitionOffsets>
   }): Promise<unknown>
-  offsetFetch(request: {
-    readonly groupId: string
-    readonly topics: ReadonlyArray<{
-      readonly topic: string
-      readonly partitions: ReadonlyArray<{ readonly partition: number }>
-    }>
-  }): Promise<{ readonly responses: ReadonlyArray<PartitionOffsets> }>
 }
 
 export interface Cluster {

@@ -158,6 +158,20 @@ export const decodeBatches = (bytes: Buffer, topic: string, partition: number, f
   return { records, next }
 }
 
+/** Of the first record from `from` on, in microseconds, without opening its batch; undefined where there is none. */
+export const appendedAtOf = (bytes: Buffer, from: number): number | undefined => {
+  for (let start = 0; start + RECORDS_AT <= bytes.length;) {
+    const attributes = bytes.readInt16BE(start + ATTRIBUTES_AT)
+    const last = Number(bytes.readBigInt64BE(start)) + bytes.readInt32BE(start + LAST_OFFSET_DELTA_AT)
+    if (last >= from && (attributes & CONTROL) === 0) {
+      const at = (attributes & LOG_APPEND_TIME) === 0 ? BASE_TIMESTAMP_AT : MAX_TIMESTAMP_AT
+      return Number(bytes.readBigInt64BE(start + at)) * 1_000
+    }
+    start += LEADER_EPOCH_AT + bytes.readInt32BE(start + LENGTH_AT)
+  }
+  return undefined
+}
+
 const decodeBatch = (
   bytes: Buffer,
   start: number,

@@ -192,6 +192,31 @@ export const fetch = (
   })
 }
 
+/** What a group has committed, of all topics. `code` is the protocol's, of the whole answer. */
+export const committedOffsets = (
+  broker: Broker,
+  groupId: string
+): Promise<{
+  readonly code: number
+  readonly offsets: ReadonlyArray<{ readonly topic: string; readonly partition: number; readonly offset: number }>
+}> =>
+  send(broker, { apiKey: 9, apiVersion: 3, apiName: "OffsetFetch" }, [...text(groupId), int32(-1)], (reader) => {
+    reader.int32() // throttle time
+    const offsets = reader
+      .list(() => {
+        const topic = reader.text()
+        return reader.list(() => {
+          const partition = reader.int32()
+          const offset = reader.int64()
+          reader.text() // metadata
+          reader.int16() // error, of which this version has none for a partition that has an offset
+          return { topic, partition, offset }
+        })
+      })
+      .flat()
+    return { offsets, code: reader.int16() }
+  })
+
 const METADATA = 3
 
 /** What identifies a topic beyond its name, which a topic made later may have again; empty where brokers do not tell. */

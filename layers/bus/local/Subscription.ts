@@ -3,11 +3,13 @@
  * @module
  */
 import { BusUnavailable, UnknownTopic } from "@argusiq/domain/errors.ts"
-import { type Cause, Effect, Exit, Fiber, Latch } from "effect"
+import { Effect } from "effect"
 import type { Batch, Subscription } from "../Bus.ts"
+import { Handling, OwnedPartition, type Ready } from "../Handling.ts"
+import { outOfLog } from "../startAt.ts"
 import type { ConsumerGroup, ConsumerGroups, Member } from "./ConsumerGroups.ts"
 import type { Log, Partition } from "./Log.ts"
-import { outOfLog, startOffsets } from "./startOffsets.ts"
+import { startOffsets } from "./startOffsets.ts"
 
 export interface SubscriberOptions {
   readonly log: Log
@@ -17,23 +19,33 @@ export interface SubscriberOptions {
 }
 
 /** A partition this subscription has. */
-interface Assigned {
+class Assigned extends OwnedPartition {
   readonly partition: Partition
   /** Next offset to hand out. */
   position: number
-  /** Raised by a seek, so that what was handled before it no longer counts. */
-  epoch: number
-  /** When its last batch was handed out, in milliseconds of `performance.now`. */
-  handedOutAt: number
-  handling: boolean
-  fiber: Fiber.Fiber<void, unknown> | undefined
-  revoked: boolean
-  /** Its position is not in the log; it waits for a seek or a new start. */
-  stopped: boolean
-  /** Handled up to here, and not yet committed because {@link Subscription.beforeCommit} comes first. */
-  handled: number | undefined
   /** Appended-at of the record at the offset, the position when it was looked at. */
-  head: { readonly offset: number; readonly appendedAt: number } | undefined
+  #head: { readonly offset: number; readonly appendedAt: number } | undefined
+
+  constructor(partition: Partition, position: number) {
+    super()
+    this.partition = partition
+    this.position = position
+  }
+
+  /** Throws when the log's files are damaged. */
+  ready(log: Log): Ready | undefined {
+    const { position, partition } = this
+    const waiting = partition.bounds.end - position
+    return waiting === 0 ? undefined : { waiting, appendedAt: () => this.#appendedAtHead(log) }
+  }
+
+  #appendedAtHead(log: Log): number {
+    const { position, partition } = this
+    if (this.#head?.offset !== position) {
+      this.#head = { offset: position, appendedAt: log.appendedAt(partition, position) }
+    }
+    return this.#head.appendedAt
+  }
 }
 
 /** {@link Bus.subscribe} of the embedded log. */
@@ -58,14 +70,11 @@ class Subscriber<E, R> implements Member {
   readonly #log: Log
   readonly #group: ConsumerGroup
   readonly #subscription: Subscription
-  readonly #handle: (batch: Batch) => Effect.Effect<void, E, R>
-  readonly #concurrency: number
   readonly #assigned = new Map<number, Assigned>()
-  readonly #latch = Latch.makeUnsafe(false)
+  /** By slot, of partitions whose start is being asked for. */
+  readonly #sought = new Map<number, number>()
+  readonly #handling: Handling<Assigned, E, R>
   #generation = -1
-  #handling = 0
-  #failure: Cause.Cause<E> | undefined
-  #timer: NodeJS.Timeout | undefined
 
   constructor(
     { log, groups, concurrency }: SubscriberOptions,
@@ -76,21 +85,25 @@ class Subscriber<E, R> implements Member {
     this.#log = log
     this.#group = groups.getOrAdd(subscription.group)
     this.#subscription = subscription
-    this.#handle = handle
-    this.#concurrency = concurrency
+    this.#handling = new Handling({
+      subscription,
+      handle,
+      concurrency,
+      succeeded: (assigned: Assigned, next) => {
+        assigned.position = next
+        if (subscription.beforeCommit === undefined) this.#group.commit(assigned.partition.slot, next)
+        else assigned.handled = next
+      }
+    })
   }
 
-  readonly wake = (): void => {
-    this.#latch.openUnsafe()
-  }
+  readonly wake = (): void => this.#handling.wake()
 
   readonly seek = (slot: number, offset: number): void => {
     const assigned = this.#assigned.get(slot)
-    if (assigned === undefined) return
+    if (assigned === undefined) return void this.#sought.set(slot, offset)
+    assigned.forget()
     assigned.position = offset
-    assigned.epoch++
-    assigned.stopped = false
-    assigned.handled = undefined
     this.wake()
   }
 
@@ -98,23 +111,19 @@ class Subscriber<E, R> implements Member {
     this.#group.join(this)
   }
 
-  readonly run = Effect.fnUntraced(function* (this: Subscriber<E, R>) {
-    while (true) {
-      this.#latch.closeUnsafe()
-      if (this.#failure !== undefined) return yield* Effect.failCause(this.#failure)
-      if (this.#generation !== this.#group.generation) yield* this.#rebalance()
-      yield* this.#handOut()
-      yield* this.#latch.await
-    }
+  run(): Effect.Effect<never, E | BusUnavailable, R> {
+    return this.#handling.run(Effect.suspend(() => this.#turn()))
+  }
+
+  readonly #turn = Effect.fnUntraced(function* (this: Subscriber<E, R>) {
+    if (this.#generation !== this.#group.generation) yield* this.#rebalance()
+    yield* this.#stopMisplaced()
+    yield* this.#handOut()
   })
 
   /** Lets running batches end and gives the partitions back. */
   readonly end = Effect.fnUntraced(function* (this: Subscriber<E, R>) {
-    clearTimeout(this.#timer)
-    while (this.#handling > 0) {
-      this.#latch.closeUnsafe()
-      yield* this.#latch.await
-    }
+    yield* this.#handling.finish()
     yield* Effect.interruptible(this.#commitHandled()).pipe(Effect.timeoutOption("2 seconds"), Effect.ignore)
     for (const { partition } of this.#assigned.values()) partition.watchers.delete(this.wake)
     this.#group.leave(this)
@@ -146,8 +155,7 @@ class Subscriber<E, R> implements Member {
     const share = this.#group.share(this, this.#partitionsOf)
     for (const [slot, assigned] of this.#assigned) {
       if (share.has(slot)) continue
-      assigned.revoked = true
-      if (assigned.fiber !== undefined) yield* Fiber.interrupt(assigned.fiber)
+      yield* this.#handling.revoke([assigned])
       this.#assigned.delete(slot)
       assigned.partition.watchers.delete(this.wake)
       this.#group.release(slot)
@@ -159,110 +167,48 @@ class Subscriber<E, R> implements Member {
     if (gained.length === 0) return
     const offsets = yield* startOffsets(this.#subscription, this.#group, this.#log.logId, gained)
     for (const partition of gained) {
-      const offset = offsets.get(partition.slot)
-      this.#assigned.set(partition.slot, {
-        partition,
-        position: offset ?? 0,
-        epoch: 0,
-        handedOutAt: -Infinity,
-        handling: false,
-        fiber: undefined,
-        revoked: false,
-        stopped: offset === undefined,
-        handled: undefined,
-        head: undefined
-      })
+      const offset = this.#sought.get(partition.slot) ?? offsets.get(partition.slot)
+      this.#sought.delete(partition.slot)
+      const assigned = new Assigned(partition, offset ?? 0)
+      assigned.stopped = offset === undefined
+      this.#assigned.set(partition.slot, assigned)
       partition.watchers.add(this.wake)
     }
   })
 
-  /** Starts as many batches as may run, the partition with the oldest record first. */
-  readonly #handOut = Effect.fnUntraced(function* (this: Subscriber<E, R>) {
-    clearTimeout(this.#timer)
-    while (this.#handling < this.#concurrency) {
-      const ready = yield* this.#oldestReady()
-      if (ready === undefined) return
-      yield* this.#start(ready)
-    }
-  })
-
-  /** Sets the timer for a partition that waits for its batch to fill. */
-  readonly #oldestReady = Effect.fnUntraced(function* (this: Subscriber<E, R>) {
-    const { group, maxRecords, maxWaitMillis } = this.#subscription
-    const now = performance.now()
-    let oldest: Assigned | undefined
-    let oldestAt = Infinity
-    let wait = Infinity
+  readonly #stopMisplaced = Effect.fnUntraced(function* (this: Subscriber<E, R>) {
+    const { group } = this.#subscription
     for (const assigned of this.#assigned.values()) {
-      const { position, partition, handling, stopped, handedOutAt } = assigned
-      const { end } = partition.bounds
-      if (handling || stopped || position === end) continue
-      const refused = outOfLog(group, this.#log.logId, partition, position)
-      if (refused !== undefined) {
-        assigned.stopped = true
-        yield* Effect.logError(`${group} stops reading ${refused.topic} partition ${refused.partition}`, refused)
-        continue
-      }
-      // A partition that delivered a moment ago is likely to have more coming; one that was idle delivers at once.
-      const remaining = handedOutAt + maxWaitMillis - now
-      if (end - position < maxRecords && remaining > 0) {
-        wait = Math.min(wait, remaining)
-        continue
-      }
-      const appendedAt = yield* this.#appendedAtHead(assigned)
-      if (appendedAt >= oldestAt) continue
-      oldestAt = appendedAt
-      oldest = assigned
+      const { position, partition, handling, stopped } = assigned
+      if (handling || stopped) continue
+      const at = { topic: partition.topic.name, partition: partition.partition }
+      const refused = outOfLog(group, this.#log.logId, at, partition.bounds, position)
+      if (refused === undefined) continue
+      assigned.stopped = true
+      yield* Effect.logError(`${group} stops reading ${refused.topic} partition ${refused.partition}`, refused)
     }
-    if (oldest === undefined && wait < Infinity) this.#timer = setTimeout(this.wake, wait)
-    return oldest
   })
 
-  #appendedAtHead(assigned: Assigned): Effect.Effect<number, BusUnavailable> {
-    const { head, position, partition } = assigned
-    if (head?.offset === position) return Effect.succeed(head.appendedAt)
-    return attempt(() => {
-      assigned.head = { offset: position, appendedAt: this.#log.appendedAt(partition, position) }
-      return assigned.head.appendedAt
-    })
-  }
-
-  readonly #start = Effect.fnUntraced(function* (this: Subscriber<E, R>, assigned: Assigned) {
+  /** Starts as many batches as may run. */
+  readonly #handOut = Effect.fnUntraced(function* (this: Subscriber<E, R>) {
     const { maxRecords, maxBytes } = this.#subscription
-    const { partition, position, epoch } = assigned
-    const { end } = partition.bounds
-    const records = yield* attempt(() => this.#log.read(partition, position, end, maxRecords, maxBytes))
-    const next = position + records.length
-    const batch: Batch = {
-      topic: partition.topic.name,
-      partition: partition.partition,
-      records,
-      next: BigInt(next),
-      end: BigInt(end)
+    const log = this.#log
+    const take = (assigned: Assigned): Batch => {
+      const { partition, position } = assigned
+      const { end } = partition.bounds
+      const records = log.read(partition, position, end, maxRecords, maxBytes)
+      const next = BigInt(position + records.length)
+      return { topic: partition.topic.name, partition: partition.partition, records, next, end: BigInt(end) }
     }
-    assigned.handedOutAt = performance.now()
-    assigned.handling = true
-    this.#handling++
-    const fiber = yield* Effect.suspend(() => this.#handle(batch)).pipe(
-      Effect.onExit((exit) => Effect.sync(() => this.#ended(assigned, epoch, next, exit))),
-      Effect.forkDetach
-    )
-    if (assigned.handling) assigned.fiber = fiber
+    while (true) {
+      const next = yield* attempt(() => {
+        const ready = this.#handling.next(this.#assigned.values(), (assigned) => assigned.ready(log))
+        return ready === undefined ? undefined : { ready, batch: take(ready) }
+      })
+      if (next === undefined) return
+      yield* this.#handling.start(next.ready, next.batch)
+    }
   })
-
-  #ended(assigned: Assigned, epoch: number, next: number, exit: Exit.Exit<void, E>): void {
-    assigned.handling = false
-    assigned.fiber = undefined
-    this.#handling--
-    if (Exit.isFailure(exit)) {
-      if (!assigned.revoked) this.#failure ??= exit.cause
-    } else if (assigned.epoch === epoch) {
-      assigned.position = next
-      if (this.#subscription.beforeCommit === undefined) this.#group.commit(assigned.partition.slot, next)
-      else assigned.handled = next
-    }
-    this.wake()
-  }
 }
 
 /** Reading the log throws when its files are damaged. */

@@ -109,7 +109,7 @@ export const start = <R>(consumer: Consumer<R>) =>
   })
 
 /** Waits until it holds. */
-export const until = <E, R>(what: string, holds: Effect.Effect<boolean, E, R>, within = 10_000) =>
+export const until = <E, R>(what: string, holds: Effect.Effect<boolean, E, R>, within = 30_000) =>
   Effect.gen(function* () {
     const deadline = Date.now() + within
     while (!(yield* holds)) {

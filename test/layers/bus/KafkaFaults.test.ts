@@ -7,11 +7,12 @@ import { Topics } from "@argusiq/domain/topics.ts"
 import { type Batch, Bus, type BusRecord } from "@argusiq/layers/bus/Bus.ts"
 import * as KafkaBus from "@argusiq/layers/bus/kafka/KafkaBus.ts"
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Layer, Logger, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Layer, Logger, Stream } from "effect"
 import { Kafka, logLevel } from "kafkajs"
 import { connect, type Socket } from "node:net"
 import { afterAll, beforeAll } from "vitest"
 import { KafkaCluster } from "../../support/components/kafka.ts"
+import { eventually } from "../../support/PlatformProcess.ts"
 import { TestDatabase, testDatabase } from "../../support/postgres.ts"
 import { makeTable, newGroup, numbers, partitionOf, start, storedOf, storing, until } from "./ConsumerWorld.ts"
 import { publishUntil, settledVerdict, topics, withMembers } from "./KafkaWorld.ts"
@@ -21,6 +22,9 @@ beforeAll(async () => {
   kafka = await KafkaCluster.start()
 }, 120_000)
 afterAll(() => kafka.remove())
+
+/** Of tests that leave the broker as it is. */
+const together = { concurrent: true, timeout: 120_000 }
 
 let prefixes = 0
 const newPrefix = () => `f${++prefixes}.`
@@ -75,24 +79,51 @@ const readKey = Effect.fnUntraced(function* (key: string, partitions = 12) {
 const range = (to: number) => Array.from({ length: to }, (_, index) => index)
 
 describe("the producer on Kafka", () => {
-  it.live("appends each record once and in order, however often its connections are cut", () => {
-    const { open, socketFactory } = sockets()
-    return Effect.gen(function* () {
-      const { publish } = yield* Bus
-      const cutting = yield* Effect.sync(() => {
-        for (const socket of open) socket.destroy(new Error("cut"))
-      }).pipe(Effect.delay(600), Effect.forever, Effect.forkScoped)
-      const publishing: Array<Fiber.Fiber<void, unknown>> = []
-      for (const index of range(400)) {
-        const publishes = publish([record("a", `${index}`), record("b", `${index}`)])
-        publishing.push(yield* Effect.forkChild(publishes, { startImmediately: true }))
-        yield* Effect.sleep(5)
-      }
-      yield* Fiber.joinAll(publishing)
-      yield* Fiber.interrupt(cutting)
-      for (const key of ["a", "b"]) assert.deepStrictEqual((yield* readKey(key)).map(Number), range(400), key)
-    }).pipe(Effect.provide([bus(newPrefix(), { socketFactory }), quiet]))
-  })
+  it.live(
+    "appends each record once and in order, however often its connections are cut",
+    () => {
+      const { open, socketFactory } = sockets()
+      return Effect.gen(function* () {
+        const { publish } = yield* Bus
+        const cutting = yield* Effect.sync(() => {
+          for (const socket of open) socket.destroy(new Error("cut"))
+        }).pipe(Effect.delay(600), Effect.forever, Effect.forkScoped)
+        const publishing: Array<Fiber.Fiber<void, unknown>> = []
+        for (const index of range(400)) {
+          const publishes = publish([record("a", `${index}`), record("b", `${index}`)])
+          publishing.push(yield* Effect.forkChild(publishes, { startImmediately: true }))
+          yield* Effect.sleep(5)
+        }
+        yield* Fiber.joinAll(publishing)
+        yield* Fiber.interrupt(cutting)
+        for (const key of ["a", "b"]) assert.deepStrictEqual((yield* readKey(key)).map(Number), range(400), key)
+      }).pipe(Effect.provide([bus(newPrefix(), { socketFactory }), quiet]))
+    },
+    together
+  )
+
+  it.live(
+    "refuses what comes when a group needs 80 % of what a topic retains, and takes it again when it has read",
+    () => {
+      const retained = topics.map((topic) => ({ ...topic, partitions: 1, retentionBytes: 20_000 }))
+      return Effect.gen(function* () {
+        const { publish, seek } = yield* Bus
+        const at = { topic: Topics.raw, partition: 0 }
+        // The first group of a new broker: its coordinator may take a while to be there.
+        yield* seek("argusiq.slow", [{ ...at, offset: 0n }]).pipe(Effect.retry({ times: 20 }))
+        const refusal = yield* Effect.flip(
+          Effect.forever(Effect.andThen(publish([record("a", "x".repeat(1_000))]), Effect.sleep(20)))
+        )
+        assert.include(String((refusal as { cause?: unknown }).cause), "argusiq.slow is")
+        const appended = (yield* readKey("a", 1)).length
+        assert.isAbove(appended, 14)
+        // How many more come until the measurement is over, depends on the machine.
+        yield* seek("argusiq.slow", [{ ...at, offset: BigInt(appended) }])
+        yield* publish([record("a", "at last")]).pipe(Effect.delay(20), Effect.retry({ times: 1_000 }))
+      }).pipe(Effect.provide([bus(newPrefix(), { topics: retained, backlogMillis: 100 }), quiet]))
+    },
+    together
+  )
 
   it.live(
     "gives up what is not acknowledged in time, and takes what comes later",
@@ -108,39 +139,20 @@ describe("the producer on Kafka", () => {
         assert.isTrue(Exit.isFailure(exit))
         const failure = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
         assert.include(failure, { _tag: "BusUnavailable" })
-        yield* publish([record("a", "after")]).pipe(Effect.retry({ times: 20 }))
-        const texts = yield* readKey("a")
-        assert.deepStrictEqual(
-          texts.filter((text) => text !== "during"),
-          ["before", "after"]
-        )
+        yield* publish([record("a", "after")]).pipe(Effect.retry({ times: 50 }))
+        // What was given up may have been appended nevertheless.
+        const texts = new Set(yield* readKey("a"))
+        texts.delete("during")
+        assert.deepStrictEqual([...texts], ["before", "after"])
       }).pipe(Effect.provide([bus(prefix, { deliveryMillis: 1_500, requestTimeout: 1_000 }), quiet]))
     },
-    40_000
-  )
-
-  it.live(
-    "refuses what comes when a group needs 80 % of what a topic retains, and takes it again when it has read",
-    () => {
-      const retained = topics.map((topic) => ({ ...topic, partitions: 1, retentionBytes: 20_000 }))
-      return Effect.gen(function* () {
-        const { publish, seek } = yield* Bus
-        const at = { topic: Topics.raw, partition: 0 }
-        yield* seek("argusiq.slow", [{ ...at, offset: 0n }])
-        const refusal = yield* Effect.flip(
-          Effect.forever(Effect.andThen(publish([record("a", "x".repeat(1_000))]), Effect.sleep(20)))
-        )
-        assert.include(String((refusal as { cause?: unknown }).cause), "argusiq.slow is")
-        assert.isAbove((yield* readKey("a", 1)).length, 14)
-        yield* seek("argusiq.slow", [{ ...at, offset: 15n }])
-        yield* publish([record("a", "at last")]).pipe(Effect.delay(20), Effect.retry({ times: 100 }))
-      }).pipe(Effect.provide([bus(newPrefix(), { topics: retained, backlogMillis: 100 }), quiet]))
-    }
+    120_000
   )
 })
 
 describe("a subscription to Kafka", () => {
-  const readsOn = (watchMillis: number) =>
+  /** What it has read, of two records, when `over` ends: its connections fall silent between them. */
+  const readsOn = (watchMillis: number, over: (seen: () => number) => Effect.Effect<unknown>) =>
     Effect.gen(function* () {
       const { open, socketFactory } = sockets()
       const prefix = newPrefix()
@@ -162,7 +174,7 @@ describe("a subscription to Kafka", () => {
           // Its connections go on to be open and say nothing any more.
           for (const socket of open) if (!before.has(socket)) socket.pause()
           yield* outside.publish([record("a", "second")])
-          yield* Effect.sleep(2_500)
+          yield* over(() => seen.length)
           return seen.flatMap(({ records }) => records.map(textOf))
         }).pipe(Effect.scoped, Effect.provide(bus(prefix, { watchMillis, socketFactory })))
       }).pipe(Effect.provide([bus(prefix), quiet]))
@@ -170,7 +182,22 @@ describe("a subscription to Kafka", () => {
 
   it.live("reads on when its connections have fallen silent, because it looks whether it does", () =>
     Effect.gen(function* () {
-      const [looks, looksNot] = yield* Effect.all([readsOn(500), readsOn(600_000)], { concurrency: 2 })
+      const hasReadOn = yield* Deferred.make<void>()
+      const [looks, looksNot] = yield* Effect.all(
+        [
+          readsOn(500, (seen) =>
+            Effect.andThen(
+              until(
+                "it reads on",
+                Effect.sync(() => seen() > 1)
+              ),
+              Deferred.succeed(hasReadOn, undefined)
+            )
+          ),
+          readsOn(600_000, () => Effect.andThen(Deferred.await(hasReadOn), Effect.sleep(1_000)))
+        ],
+        { concurrency: 2 }
+      )
       assert.deepStrictEqual(looks, ["first", "second"])
       assert.deepStrictEqual(looksNot, ["first"])
     })
@@ -267,7 +294,7 @@ layer(database, { excludeTestServices: true })("consumers on Kafka with their of
             yield* Effect.sleep(1_000)
             stopped = true
             const published = yield* Fiber.join(publishing)
-            const verdict = yield* settledVerdict(group, published.each, 15)
+            const verdict = yield* settledVerdict(group, published.each, 60)
             assert.deepStrictEqual(verdict, { missing: 0, doubled: 0, outOfOrder: 0 })
             return published
           })
@@ -275,7 +302,7 @@ layer(database, { excludeTestServices: true })("consumers on Kafka with their of
         assert.isAbove(each, 500)
       }).pipe(Effect.provide([bus(prefix), quiet]))
     },
-    60_000
+    together
   )
 
   it.effect(
@@ -290,7 +317,7 @@ layer(database, { excludeTestServices: true })("consumers on Kafka with their of
               const dies = yield* start({ diesAfter: 0 })
               assert.strictEqual(yield* Effect.promise(() => dies.ended), "SIGKILL")
               yield* start()
-              return yield* settledVerdict(group, 50, offsetWithRows ? 15 : 4)
+              return yield* settledVerdict(group, 50, offsetWithRows ? 60 : 4)
             })
           )
         })
@@ -302,41 +329,18 @@ layer(database, { excludeTestServices: true })("consumers on Kafka with their of
         assert.isAbove(unsafe.missing, 0)
       }).pipe(Effect.provide([bus(prefix), quiet]))
     },
-    40_000
-  )
-
-  it.effect(
-    "lose, double and skip nothing when the broker is killed and started again",
-    () => {
-      const prefix = newPrefix()
-      const group = newGroup()
-      return Effect.gen(function* () {
-        let stopped = false
-        yield* start(storing(group))
-        const publishing = yield* Effect.forkScoped(publishUntil(() => stopped))
-        yield* Effect.sleep(1_500)
-        yield* Effect.promise(() => kafka.kill())
-        yield* Effect.sleep(500)
-        yield* Effect.promise(() => kafka.start())
-        yield* Effect.sleep(2_000)
-        stopped = true
-        const { each } = yield* Fiber.join(publishing)
-        const verdict = yield* settledVerdict(group, each, 25)
-        assert.deepStrictEqual(verdict, { missing: 0, doubled: 0, outOfOrder: 0 })
-      }).pipe(Effect.provide([bus(prefix), quiet]))
-    },
-    60_000
+    together
   )
 
   const removeAndMake = (prefix: string) =>
     asAdministrator(async (admin) => {
       const topic = `${prefix}${Topics.raw}`
       await admin.deleteTopics({ topics: [topic] })
-      for (;;) {
-        const made = await admin.createTopics({ topics: [{ topic, numPartitions: 12 }] }).catch(() => false)
-        if (made) return
-        await new Promise((resolve) => setTimeout(resolve, 50))
-      }
+      // Until the broker knows, it goes on to append to the topic that is gone.
+      const isThere = async () => (await admin.listTopics()).includes(topic)
+      await eventually("the topic being gone", 60, async () => ((await isThere()) ? undefined : true))
+      await admin.createTopics({ topics: [{ topic, numPartitions: 12 }], waitForLeaders: false })
+      await eventually("the topic being there", 60, async () => ((await isThere()) ? true : undefined))
     })
 
   for (const grown of [5, 30]) {
@@ -362,7 +366,30 @@ layer(database, { excludeTestServices: true })("consumers on Kafka with their of
           )
           assert.deepStrictEqual(yield* storedOf(group, "a"), range(20))
         }).pipe(Effect.provide([bus(prefix), quiet]))
-      }
+      },
+      together
     )
   }
+  it.effect(
+    "lose, double and skip nothing when the broker is killed and started again",
+    () => {
+      const prefix = newPrefix()
+      const group = newGroup()
+      return Effect.gen(function* () {
+        let stopped = false
+        yield* start(storing(group))
+        const publishing = yield* Effect.forkScoped(publishUntil(() => stopped))
+        yield* Effect.sleep(1_500)
+        yield* Effect.promise(() => kafka.kill())
+        yield* Effect.sleep(500)
+        yield* Effect.promise(() => kafka.start())
+        yield* Effect.sleep(2_000)
+        stopped = true
+        const { each } = yield* Fiber.join(publishing)
+        const verdict = yield* settledVerdict(group, each, 60)
+        assert.deepStrictEqual(verdict, { missing: 0, doubled: 0, outOfOrder: 0 })
+      }).pipe(Effect.provide([bus(prefix), quiet]))
+    },
+    120_000
+  )
 })

@@ -34,7 +34,7 @@ describe("the platform on Kafka", () => {
       { authorization: `Bearer ${device.key}` }
     )
     assert.strictEqual(status, 202, JSON.stringify(body))
-    await eventually("the latest value", 15, async () => {
+    await eventually("the latest value", 45, async () => {
       const latest = await platform.api<{ readonly metrics: Readonly<Record<string, { readonly value: unknown }>> }>(
         "GET",
         `/telemetry/device/${device.deviceId}/latest`

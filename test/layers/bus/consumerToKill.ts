@@ -6,7 +6,7 @@ import { Topics } from "@argusiq/domain/topics.ts"
 import { runConsumer } from "@argusiq/layers/bus/Consumer.ts"
 import * as LocalBus from "@argusiq/layers/bus/local/LocalBus.ts"
 import { pools } from "@argusiq/layers/database/connect.ts"
-import { Safeguards } from "@argusiq/layers/Safeguards.ts"
+import { allSafeguards, Safeguards } from "@argusiq/layers/Safeguards.ts"
 import { Effect, Layer, Redacted } from "effect"
 import { storing } from "./ConsumerWorld.ts"
 
@@ -26,10 +26,6 @@ await Effect.runPromise(
     Effect.provide(
       Layer.mergeAll(LocalBus.layer({ directory, minFreeBytes: 0 }), pools({ owner: pool, pipeline: pool, app: pool }))
     ),
-    Effect.provideService(Safeguards, {
-      deduplicateReadings: true,
-      acknowledgeAfterFlush: true,
-      offsetWithRows: offsetWithRows === "true"
-    })
+    Effect.provideService(Safeguards, { ...allSafeguards, offsetWithRows: offsetWithRows === "true" })
   )
 )

@@ -5,7 +5,7 @@
 import { runConsumer } from "@argusiq/layers/bus/Consumer.ts"
 import * as KafkaBus from "@argusiq/layers/bus/kafka/KafkaBus.ts"
 import { pools } from "@argusiq/layers/database/connect.ts"
-import { Safeguards } from "@argusiq/layers/Safeguards.ts"
+import { allSafeguards, Safeguards } from "@argusiq/layers/Safeguards.ts"
 import { Effect, Fiber, Layer, Redacted } from "effect"
 import { type MemberArguments, topics } from "./KafkaWorld.ts"
 import { storing, storeRows } from "./ConsumerWorld.ts"
@@ -42,11 +42,7 @@ const program = Effect.andThen(
       pools({ owner: pool, pipeline: pool, app: pool })
     )
   ),
-  Effect.provideService(Safeguards, {
-    deduplicateReadings: true,
-    acknowledgeAfterFlush: true,
-    offsetWithRows: member.offsetWithRows
-  })
+  Effect.provideService(Safeguards, { ...allSafeguards, offsetWithRows: member.offsetWithRows })
 )
 
 const running = Effect.runFork(program)
