@@ -134,14 +134,18 @@ export class TelemetryHistory extends Context.Service<
       interface LatestRow {
         readonly device_type_id: string
         readonly published_version: number | null
-        readonly metrics: Readonly<Record<string, StoredLatest>> | null
+        readonly metrics: Readonly<Record<string, DataPoint["value"]>> | null
+        readonly newest: Instant | null
+        readonly older: Readonly<Record<string, Instant>> | null
+        readonly quality: Readonly<Record<string, "uncertain" | "bad">> | null
         readonly connectivity: DeviceLatest["status"] | null
         readonly last_seen_at: Date | null
       }
       const deviceLatest = Effect.fn("TelemetryHistory.deviceLatest")((tenantId: TenantId, deviceId: string) =>
         Effect.gen(function* () {
           const [row] = yield* sql<LatestRow>`
-            select devices.device_type_id, type.published_version, latest.metrics, state.connectivity, state.last_seen_at
+            select devices.device_type_id, type.published_version, latest.metrics, latest.older, latest.quality,
+              (extract(epoch from latest.newest_ts) * 1000000)::float8 as newest, state.connectivity, state.last_seen_at
             from devices
             left join device_types type on type.id = devices.device_type_id
             left join entity_latest latest on latest.entity_id = devices.id
@@ -152,12 +156,12 @@ export class TelemetryHistory extends Context.Service<
           return {
             deviceId: deviceId as DeviceId,
             metrics: Object.fromEntries(
-              Object.entries(row.metrics ?? {}).map(([key, { q, ts, v }]) => [
+              Object.entries(row.metrics ?? {}).map(([key, value]) => [
                 key,
                 {
-                  value: v,
-                  timestamp: isoFromMicros(ts),
-                  quality: q ?? ("good" as const),
+                  value,
+                  timestamp: isoFromMicros(ownOf(row.older, key) ?? row.newest ?? 0),
+                  quality: ownOf(row.quality, key) ?? ("good" as const),
                   unit: unitOf?.get(key) ?? null
                 }
               ])
@@ -173,9 +177,6 @@ export class TelemetryHistory extends Context.Service<
   )
 }
 
-/** As `entity_latest` keeps a metric; `ts` in epoch microseconds. */
-interface StoredLatest {
-  readonly v: DataPoint["value"]
-  readonly ts: Instant
-  readonly q?: "uncertain" | "bad"
-}
+/** A metric may bear the name of something that every object has. */
+const ownOf = <A>(record: Readonly<Record<string, A>> | null, key: string): A | undefined =>
+  record !== null && Object.hasOwn(record, key) ? record[key] : undefined

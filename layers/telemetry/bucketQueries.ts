@@ -10,7 +10,7 @@ import { type Aggregation, type AggregationFunction, type DataPoint } from "@arg
 import { type Instant } from "@argusiq/domain/ids.ts"
 import { Effect } from "effect"
 import { type SqlClient } from "effect/sql"
-import { numberOf, sumOf, sumOfSums } from "./rollupStatements.ts"
+import { addendOf, numberOf, sumOfAddends, sumOfSums } from "./rollupStatements.ts"
 import { encodeCursor, mostPoints, placeOf, SeriesCollector } from "./seriesPage.ts"
 import { type HistoryRequest } from "./TelemetryHistory.ts"
 
@@ -26,7 +26,7 @@ const widths: Readonly<Record<Width, { readonly interval: string; readonly micro
 const columns = {
   count: "count(*)::int",
   numbers: "count(number)::int",
-  sum: sumOf("number"),
+  sum: sumOfAddends,
   min: "min(number)",
   max: "max(number)",
   first: "(array_agg(value order by ts, reading_id))[1]",
@@ -52,7 +52,6 @@ const asked = `
   asked as (select $1::text::uuid as entity, $2::text::timestamptz as lower, $3::text::timestamptz as upper)`
 
 /** `slices`: from when to when frames are to be read. `pieces`: the rollups to be read, hours in `bucket`, too. */
-const fromFramesAlone = `with ${asked}, slices as (select lower, upper from asked)`
 const withRollups = `with ${asked}, progress as (
     select rolled_before, kept_from from rollup_progress
   ), open_hours as (
@@ -94,34 +93,66 @@ const pieces: Readonly<Record<"1h" | "1d", string>> = {
   )`
 }
 
-const statement = (width: Width, fn: AggregationFunction, order: "asc" | "desc") => {
-  const { needs, together } = functions[fn]
+/** With what PostgreSQL makes of a value once, however many columns are made of it: hence `offset 0`. */
+const numbered = (interval: string, columns: string, measured: string) => `
+  select bucket, ${columns}, value, number, ${addendOf("number")} as addend
+  from (
+    select date_bin(${interval}, ts, timestamptz 'epoch') as bucket, ${columns}, value, ${numberOf("value")} as number
+    from ${measured} where value is not null
+    offset 0
+  ) numbers
+  offset 0`
+
+/** What the frames of `entity` from `lower` to `upper` have of `key`, but for bad values. */
+const valuesOf = (entity: string, lower: string, upper: string, key: string) => `
+  entity_id = ${entity} and ts >= ${lower} and ts < ${upper}
+    and (quality is null or quality ->> ${key} is distinct from 'bad')`
+
+const [entity, lower, upper] = ["$1::text::uuid", "$2::text::timestamptz", "$3::text::timestamptz"]
+const onlyKey = "($4::text[])[1]"
+
+/** Parts of buckets from frames alone: one for each bucket and metric. One metric, the usual case, is spared a join. */
+const partsOfFrames = (interval: string, parts: string, hasOneKey: boolean) => {
+  const measured = hasOneKey
+    ? `(select ts, reading_id, metrics -> ${onlyKey} as value from telemetry_frames
+        where ${valuesOf(entity, lower, upper, onlyKey)} offset 0) measured`
+    : `(select ts, reading_id, key as metric_key, metrics -> key as value
+        from telemetry_frames cross join unnest($4::text[]) key
+        where ${valuesOf(entity, lower, upper, "key")} offset 0) measured`
+  return `with parts as (
+      select bucket, ${hasOneKey ? `${onlyKey} as metric_key` : "metric_key"}, bucket as at, ${parts}
+      from (${numbered(interval, hasOneKey ? "ts, reading_id" : "metric_key, ts, reading_id", measured)}) frames
+      group by bucket${hasOneKey ? "" : ", metric_key"}
+    )`
+}
+
+/** Parts of buckets from rollups, and from frames where there are none. */
+const partsOfRollups = (width: "1h" | "1d", parts: string, needs: string) => {
   const { interval } = widths[width]
-  const isRolled = width === "1h" || width === "1d"
-  return `
-    ${isRolled ? `${withRollups}, ${pieces[width]}` : fromFramesAlone}, measured as (
+  return `${withRollups}, ${pieces[width]}, measured as (
       select slices.lower as slice, frame.* from asked cross join slices cross join lateral (
         select ts, reading_id, key as metric_key, metrics -> key as value
         from telemetry_frames cross join unnest($4::text[]) key
-        where entity_id = entity and ts >= slices.lower and ts < slices.upper
-          and (quality is null or quality ->> key is distinct from 'bad')
+        where ${valuesOf("entity", "slices.lower", "slices.upper", "key")}
         offset 0
-      ) frame where value is not null
+      ) frame
     ), parts as (
-      select bucket, metric_key, min(ts) as at, ${needs.map((column) => `${columns[column]} as ${column}`).join(", ")}
-      from (
-        select slice, date_bin(${interval}, ts, timestamptz 'epoch') as bucket, metric_key, ts, reading_id, value,
-          ${numberOf("value")} as number
-        from measured
-        offset 0 -- the number is found once, however many columns are made of it
-      ) numbered
+      select bucket, metric_key, min(ts) as at, ${parts}
+      from (${numbered(interval, "slice, metric_key, ts, reading_id", "measured")}) frames
       group by slice, bucket, metric_key
-      ${
-        isRolled
-          ? `union all select date_bin(${interval}, bucket, timestamptz 'epoch'), metric_key, bucket, ${needs.join(", ")} from pieces`
-          : ""
-      }
-    )
+      union all
+      select date_bin(${interval}, bucket, timestamptz 'epoch'), metric_key, bucket, ${needs} from pieces
+    )`
+}
+
+const statement = (width: Width, fn: AggregationFunction, order: "asc" | "desc", hasOneKey: boolean) => {
+  const { needs, together } = functions[fn]
+  const parts = needs.map((column) => `${columns[column]} as ${column}`).join(", ")
+  const source =
+    width === "1h" || width === "1d"
+      ? partsOfRollups(width, parts, needs.join(", "))
+      : partsOfFrames(widths[width].interval, parts, hasOneKey)
+  return `${source}
     select (extract(epoch from bucket) * 1000000)::float8 as bucket, metric_key, ${together} as value
     from parts group by parts.bucket, metric_key order by parts.bucket ${order}, metric_key limit $5::int`
 }
@@ -144,7 +175,7 @@ export const readBuckets = Effect.fnUntraced(function* (sql: SqlClient.SqlClient
   const width = widths[aggregation].micros
   let lower = place !== undefined && order === "asc" ? Math.max(request.from, place[1] + width) : request.from
   let upper = place !== undefined && order === "desc" ? Math.min(request.to, place[1]) : request.to
-  const text = statement(aggregation, fn, order)
+  const text = statement(aggregation, fn, order, metricKeys.length === 1)
 
   let buckets = 0
   let current: Instant | undefined

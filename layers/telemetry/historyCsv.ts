@@ -42,20 +42,29 @@ const isoOf = (timestamp: string): string => {
 export const csvHeader = (aggregation: Aggregation): string =>
   aggregation === "none" ? "timestamp,metricKey,value,quality\r\n" : "timestamp,metricKey,value\r\n"
 
+/** A page of one metric. PostgreSQL puts it together: a row of the protocol for each value costs more than all the rest. */
+interface MetricPage {
+  readonly lines: string | null // instant, JSON of the value and quality, apart by tabs, which JSON does not contain
+  readonly count: number
+  readonly last_reading: string | null // of a full page
+}
+
+const linesOfOne = (lines: ReadonlyArray<string>, metricKey: string): string => {
+  const key = textCell(metricKey)
+  let text = ""
+  for (const line of lines) {
+    const value = line.indexOf("\t")
+    const quality = line.lastIndexOf("\t")
+    text += `${isoOf(line.slice(0, value))},${key},${cellOfJson(line.slice(value + 1, quality))},${line.slice(quality + 1)}\r\n`
+  }
+  return text
+}
+
 interface FrameText {
   readonly at: string
   readonly reading_id: string
-  readonly metrics: string // JSON: of all metrics, or of the one that was asked for
-  readonly quality: string | null // likewise; of the one: plain text
-}
-
-const linesOfOne = (rows: ReadonlyArray<FrameText>, metricKey: string): string => {
-  const key = textCell(metricKey)
-  let text = ""
-  for (const { at, metrics, quality } of rows) {
-    text += `${isoOf(at)},${key},${cellOfJson(metrics)},${quality ?? "good"}\r\n`
-  }
-  return text
+  readonly metrics: string // JSON
+  readonly quality: string | null // likewise
 }
 
 const linesOfMany = (rows: ReadonlyArray<FrameText>, metricKeys: ReadonlyArray<string>): string => {
@@ -77,24 +86,50 @@ const microsOf = (timestamp: string): Instant =>
   Date.parse(`${timestamp.slice(0, 10)}T${timestamp.slice(11, 19)}Z`) * 1_000 +
   Number(timestamp.slice(20).padEnd(6, "0"))
 
-/** The texts of one page of frames; `limit` frames of `request`. */
-const readLines = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, request: HistoryRequest) {
+const instantText = "(ts at time zone 'UTC')::text"
+
+/** One page of frames; `limit` frames of `request`. */
+const readLinesOfOne = Effect.fnUntraced(function* (
+  sql: SqlClient.SqlClient,
+  request: HistoryRequest,
+  metricKey: string
+) {
+  const { limit, order } = request
+  const sorted = sql.literal(`order by ts ${order}, reading_id ${order}`)
+  const [page] = yield* sql<MetricPage>`
+    select string_agg(${sql.literal(instantText)} || E'\t' || value || E'\t' || quality, E'\n' ${sorted}) as lines,
+      count(*)::int as count, (array_agg(reading_id ${sorted}))[${limit}::int]::text as last_reading
+    from (
+      select ts, reading_id, (metrics -> ${metricKey}::text)::text as value,
+        coalesce(quality ->> ${metricKey}::text, 'good') as quality
+      from telemetry_frames where ${sql.and(yield* framesWhere(sql, request))}
+      ${sorted} limit ${limit}
+    ) page`
+  if (page === undefined || page.lines === null) return { text: "", count: 0, cursor: undefined }
+  const lines = page.lines.split("\n")
+  const last = lines.at(-1)!
+  const cursor =
+    page.last_reading === null
+      ? undefined
+      : encodeCursor([order, microsOf(last.slice(0, last.indexOf("\t"))), page.last_reading])
+  return { text: linesOfOne(lines, metricKey), count: page.count, cursor }
+})
+
+const readLinesOfMany = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, request: HistoryRequest) {
   const { metricKeys, order } = request
-  const [only, ...others] = metricKeys
-  const direction = sql.literal(order)
-  const isOne = only !== undefined && others.length === 0
-  const columns = isOne
-    ? sql`(metrics -> ${only}::text)::text as metrics, quality ->> ${only}::text as quality`
-    : sql.literal("metrics::text as metrics, quality::text as quality")
   const rows = yield* sql<FrameText>`
-    select (ts at time zone 'UTC')::text as at, reading_id::text, ${columns}
+    select ${sql.literal(instantText)} as at, reading_id::text, metrics::text as metrics, quality::text as quality
     from telemetry_frames where ${sql.and(yield* framesWhere(sql, request))}
-    order by ts ${direction}, reading_id ${direction} limit ${request.limit}`
-  const text = isOne ? linesOfOne(rows, only) : linesOfMany(rows, metricKeys)
+    order by ts ${sql.literal(order)}, reading_id ${sql.literal(order)} limit ${request.limit}`
   const last = rows.length === request.limit ? rows.at(-1) : undefined
   const cursor = last === undefined ? undefined : encodeCursor([order, microsOf(last.at), last.reading_id])
-  return { text, count: rows.length, cursor }
+  return { text: linesOfMany(rows, metricKeys), count: rows.length, cursor }
 })
+
+const readLines = (sql: SqlClient.SqlClient, request: HistoryRequest) => {
+  const [only, ...others] = request.metricKeys
+  return only !== undefined && others.length === 0 ? readLinesOfOne(sql, request, only) : readLinesOfMany(sql, request)
+}
 
 const readBucketLines = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, request: HistoryRequest) {
   const { nextCursor, series } = yield* readBuckets(sql, request)

@@ -10,9 +10,9 @@ export const numberOf = (value: string) => `case jsonb_typeof(${value})
 
 /** Larger numbers cannot be added without fear of leaving what a double can hold: their sum is not told. */
 const largestAddend = "1e290"
-export const sumOf = (number: string) =>
-  `case when bool_or(abs(${number}) > ${largestAddend}) then null
-    else sum(${number}) filter (where abs(${number}) <= ${largestAddend}) end`
+export const addendOf = (number: string) => `case when abs(${number}) <= ${largestAddend} then ${number} end`
+/** Of the columns `number` and `addend`. */
+export const sumOfAddends = "case when count(addend) = count(number) then sum(addend) end"
 
 /** Sum of partial sums: untold as soon as one of them is. */
 export const sumOfSums = "case when bool_and(numbers = 0 or sum is not null) then sum(sum) end"
@@ -30,13 +30,17 @@ const valueAt = (end: "first" | "last") => `(
 export const hourPartial = `
   select metric_key, count, numbers, sum, min, max, ${valueAt("first")}, ${valueAt("last")}
   from (
-    select metric_key, count(*)::int as count, count(number)::int as numbers, ${sumOf("number")} as sum, min(number) as min,
+    select metric_key, count(*)::int as count, count(number)::int as numbers, ${sumOfAddends} as sum, min(number) as min,
       max(number) as max, min(ts) as first_ts, max(ts) as last_ts
     from (
-      select frame.ts, metric.key as metric_key, ${numberOf("metric.value")} as number
-      from telemetry_frames frame cross join lateral jsonb_each(frame.metrics) metric
-      where frame.entity_id = due.entity_id and frame.ts >= due.hour and frame.ts < due.hour + interval '1 hour'
-        and (frame.quality is null or frame.quality ->> metric.key is distinct from 'bad')
+      select ts, metric_key, number, ${addendOf("number")} as addend
+      from (
+        select frame.ts, metric.key as metric_key, ${numberOf("metric.value")} as number
+        from telemetry_frames frame cross join lateral jsonb_each(frame.metrics) metric
+        where frame.entity_id = due.entity_id and frame.ts >= due.hour and frame.ts < due.hour + interval '1 hour'
+          and (frame.quality is null or frame.quality ->> metric.key is distinct from 'bad')
+        offset 0
+      ) numbers
       offset 0
     ) measured
     group by metric_key

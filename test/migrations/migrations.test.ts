@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
+import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import { Effect } from "effect"
+import { randomUUID } from "node:crypto"
 import * as Migrate from "../../layers/database/migrate.ts"
 import { catalogue } from "../support/catalogue.ts"
 import { emptyDatabase } from "../support/postgres.ts"
@@ -35,6 +37,51 @@ describe("the migrations", () => {
         if (number > 1) assert.deepStrictEqual(yield* catalogue, before)
         yield* Migrate.up({ to: number })
       }
+    }).pipe(Effect.provide(emptyDatabase))
+  )
+
+  it.live("0003 takes the latest values over to their new form and back, to the microsecond", () =>
+    Effect.gen(function* () {
+      yield* Migrate.up({ to: 2 })
+      const sql = yield* OwnerSql
+      const tenant = randomUUID()
+      yield* sql`insert into organizations (id, name, slug) values (${tenant}, 'A', 'a')`
+      const newest = 1_763_725_301_123_457
+      const rows = [
+        { metrics: {}, newest_ts: null },
+        { metrics: { t: { v: 21.5, ts: newest }, state: { v: "on", ts: newest, q: "bad" } }, newest_ts: newest },
+        {
+          metrics: { t: { v: { deep: [null] }, ts: newest - 1, q: "uncertain" }, open: { v: false, ts: newest } },
+          newest_ts: newest
+        }
+      ].map((row) => ({ ...row, entity_id: randomUUID() }))
+      for (const { entity_id, metrics, newest_ts } of rows) {
+        yield* sql`insert into entity_latest (entity_id, entity_type, tenant_id, metrics, newest_ts, updated_at)
+          values (${entity_id}, 'device', ${tenant}, ${JSON.stringify(metrics)}::text::jsonb, ${newest_ts}::float8::bigint, now())`
+      }
+      yield* Migrate.up({ to: 3 })
+      const [first, second, third] = rows.map((row) => row.entity_id)
+      const taken = yield* sql<{ entity_id: string }>`select entity_id, metrics, older, quality,
+        (extract(epoch from nullif(newest_ts, '-infinity')) * 1000000)::float8 as newest from entity_latest`
+      assert.deepStrictEqual(
+        new Map(taken.map(({ entity_id, ...row }) => [entity_id, row])),
+        new Map<unknown, object>([
+          [first, { metrics: {}, older: null, quality: null, newest: null }],
+          [second, { metrics: { t: 21.5, state: "on" }, older: null, quality: { state: "bad" }, newest }],
+          [
+            third,
+            {
+              metrics: { t: { deep: [null] }, open: false },
+              older: { t: newest - 1 },
+              quality: { t: "uncertain" },
+              newest
+            }
+          ]
+        ])
+      )
+      yield* Migrate.down()
+      const back = yield* sql`select entity_id, metrics, newest_ts::float8 as newest_ts from entity_latest`
+      assert.sameDeepMembers([...back], rows)
     }).pipe(Effect.provide(emptyDatabase))
   )
 })

@@ -1,10 +1,10 @@
 import { assert, layer } from "@effect/vitest"
 import type { NormalizedMessage } from "@argusiq/domain/readings.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
-import { Safeguards } from "@argusiq/layers/Safeguards.ts"
+import { allSafeguards, Safeguards } from "@argusiq/layers/Safeguards.ts"
 import { type RawMessage, TelemetryStore } from "@argusiq/layers/telemetry/TelemetryStore.ts"
 import { Context, Effect, Layer } from "effect"
-import { randomUUID } from "node:crypto"
+import { randomInt, randomUUID } from "node:crypto"
 import { testDatabase } from "../../support/postgres.ts"
 import { insertOrganization } from "../profiles/registry.ts"
 import { normalizedMessage } from "./messages.ts"
@@ -18,16 +18,33 @@ const devicesState = Effect.fnUntraced(function* (deviceIds: ReadonlyArray<strin
   const frames =
     yield* sql`select md5(string_agg(frame::text, ',' order by entity_id, ts, reading_id)) as hash, count(*)::int
     from telemetry_frames frame where entity_id = ${ids}`
-  const latest = yield* sql`select entity_id, metrics from entity_latest where entity_id = ${ids} order by entity_id`
+  const latest = yield* sql`select entity_id, metrics, newest_ts, older, quality from entity_latest
+    where entity_id = ${ids} order by entity_id`
   const status =
     yield* sql`select device_id, last_seen_at, messages_total from device_status where device_id = ${ids} order by 1`
   return { frames, latest, status }
 })
 
+interface LatestRow {
+  readonly metrics: Readonly<Record<string, unknown>>
+  readonly newest: number
+  readonly older: Readonly<Record<string, number>> | null
+  readonly quality: Readonly<Record<string, string>> | null
+}
+
+/** Each metric with its value, its instant and, where it is not good, its quality. */
 const latestOf = Effect.fnUntraced(function* (deviceId: string) {
   const sql = yield* PipelineSql
-  const rows = yield* sql<{ metrics: object }>`select metrics from entity_latest where entity_id = ${deviceId}`
-  return rows[0]?.metrics
+  const [row] = yield* sql<LatestRow>`select metrics, older, quality,
+    (extract(epoch from newest_ts) * 1000000)::float8 as newest from entity_latest where entity_id = ${deviceId}`
+  if (row === undefined) return undefined
+  for (const ts of Object.values(row.older ?? {})) assert.isBelow(ts, row.newest)
+  return Object.fromEntries(
+    Object.entries(row.metrics).map(([key, v]) => {
+      const q = row.quality?.[key]
+      return [key, { v, ts: row.older?.[key] ?? row.newest, ...(q !== undefined && { q }) }]
+    })
+  )
 })
 
 const statusOf = Effect.fnUntraced(function* (deviceId: string) {
@@ -36,6 +53,17 @@ const statusOf = Effect.fnUntraced(function* (deviceId: string) {
     (extract(epoch from last_seen_at) * 1000000)::float8 as seen from device_status where device_id = ${deviceId}`
   return rows[0]
 })
+
+/** Numbers in [0, 1), the same for the same seed. */
+const mulberry = (seed: number) => {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
 
 const rawMessage = (options: Partial<RawMessage>): RawMessage => ({
   messageId: randomUUID(),
@@ -178,6 +206,60 @@ layer(Layer.provideMerge(TelemetryStore.layer, testDatabase), { excludeTestServi
         assert.deepStrictEqual(yield* latestOf(together), expected)
       }
     })
+  )
+
+  it.effect(
+    "holds of each metric what a fold over all readings holds, whatever comes together and in which order",
+    () =>
+      Effect.gen(function* () {
+        const store = yield* TelemetryStore
+        const tenantId = yield* insertOrganization()
+        const seed = randomInt(2 ** 31)
+        const random = mulberry(seed)
+        const below = (limit: number) => Math.floor(random() * limit)
+        const qualities = [undefined, undefined, "uncertain", "bad"]
+        for (let device = 0; device < 30; device++) {
+          const deviceId = randomUUID()
+          // From devices that send the same metrics every time, in order, to such that send anything of any time.
+          const disorder = device % 3
+          const expected = new Map<string, { v: number; ts: number; q?: string }>()
+          let sent = 0
+          while (sent < 30) {
+            const batch: Array<NormalizedMessage> = []
+            for (let index = 1 + below(4); index > 0; index--, sent++) {
+              const ts = now + (disorder === 2 ? below(12) : sent) * second
+              const keys = ["a", "b", "c", "d"].filter((key) => disorder === 0 || key === "a" || below(2) === 0)
+              const metrics = Object.fromEntries(keys.map((key) => [key, below(1_000)]))
+              const told = keys.flatMap((key) => {
+                const q = qualities[below(4)]
+                return q === undefined ? [] : [[key, q] as const]
+              })
+              const quality = Object.fromEntries(told)
+              batch.push(
+                normalizedMessage({
+                  deviceId,
+                  tenantId,
+                  receivedAt: now + 60 * second,
+                  ts,
+                  metrics,
+                  ...(told.length > 0 && { quality })
+                })
+              )
+              for (const key of keys) {
+                if ((expected.get(key)?.ts ?? Number.NEGATIVE_INFINITY) >= ts) continue
+                const q = quality[key]
+                expected.set(key, { v: metrics[key]!, ts, ...(q !== undefined && { q }) })
+              }
+            }
+            yield* store.storeReadings(batch)
+            assert.deepStrictEqual(
+              yield* latestOf(deviceId),
+              Object.fromEntries(expected),
+              `seed ${seed}, device ${device}`
+            )
+          }
+        }
+      })
   )
 
   it.effect(
@@ -330,11 +412,7 @@ layer(testDatabase, { excludeTestServices: true })("without deduplication the co
       const sql = yield* PipelineSql
       const tenantId = yield* insertOrganization()
       const deviceId = randomUUID()
-      const off = Layer.succeed(Safeguards, {
-        deduplicateReadings: false,
-        offsetWithRows: true,
-        acknowledgeAfterFlush: true
-      })
+      const off = Layer.succeed(Safeguards, { ...allSafeguards, deduplicateReadings: false })
       const store = Context.get(yield* Layer.build(Layer.provide(TelemetryStore.layer, off)), TelemetryStore)
       const message = normalizedMessage({ deviceId, tenantId, receivedAt: now })
       yield* store.storeReadings([message])

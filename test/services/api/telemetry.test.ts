@@ -378,9 +378,9 @@ layer(apiServer, { excludeTestServices: true })("telemetry", (it) => {
       })
       yield* api.call("PATCH", `/api/v1/devices/${device.id}`, { token, body: { deviceTypeId: type.id } })
       const sql = yield* PipelineSql
-      const metrics = { t: { v: 21.5, ts: 1_769_846_400_000_001 }, s: { v: "on", ts: 1_769_846_400_000_000, q: "bad" } }
-      yield* sql`insert into entity_latest (entity_id, entity_type, tenant_id, metrics, updated_at)
-        values (${device.id}::uuid, 'device', ${device.organizationId}::uuid, ${sql.json(metrics)}, now())`
+      yield* sql`insert into entity_latest (entity_id, entity_type, tenant_id, metrics, newest_ts, older, quality, updated_at)
+        values (${device.id}::uuid, 'device', ${device.organizationId}::uuid, ${sql.json({ t: 21.5, s: "on" })},
+          '2026-01-31T08:00:00.000001Z', ${sql.json({ s: 1_769_846_400_000_000 })}, ${sql.json({ s: "bad" })}, now())`
       yield* sql`insert into device_status (device_id, tenant_id, connectivity, last_seen_at)
         values (${device.id}::uuid, ${device.organizationId}::uuid, 'online', '2026-01-31T08:00:00Z')`
       const { body } = yield* get("/latest")

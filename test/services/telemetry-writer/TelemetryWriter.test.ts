@@ -36,11 +36,11 @@ const awaitCount = Effect.fnUntraced(function* (
   count: number
 ) {
   const sql = yield* PipelineSql
-  const until = Date.now() + 10_000
+  const until = Date.now() + 30_000
   while (true) {
     const [row] = yield* sql<{ count: number }>`select count(*)::int from ${sql(table)} where tenant_id = ${tenantId}`
     if (row!.count >= count) return row!.count
-    if (Date.now() > until) assert.fail(`${table}: ${row!.count} of ${count} rows after 10 s`)
+    if (Date.now() > until) assert.fail(`${table}: ${row!.count} of ${count} rows after 30 s`)
     yield* Effect.sleep(20)
   }
 })
