@@ -9,7 +9,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { debianProgram } from "../support/components/debian.ts"
-import { kafkaJars } from "../support/components/kafka.ts"
+import { kafkaJars } from "../support/components/kafkaJars.ts"
 
 export const root = fileURLToPath(new URL("../..", import.meta.url))
 const base = "argusiq-test-base:bookworm"

@@ -38,8 +38,10 @@ describe("what the deployment sets", () => {
 
   it("is read by the platform, in docker-compose.yml", () => {
     for (const [, service] of ours) {
-      const names = Object.keys(map(map(service)["environment"]))
-      assert.isAbove(names.length, 5)
+      const names = Object.entries(map(map(service)["environment"])).flatMap(([name, value]) =>
+        value === "" ? [] : [name]
+      )
+      assert.isAbove(names.length, 4)
       assert.deepStrictEqual(
         names.filter((name) => !known.has(name)),
         []
@@ -109,8 +111,21 @@ describe("docker-compose.yml", () => {
       )
   })
 
+  it("keeps the secrets of .env out of the containers that do not need them", () => {
+    const secrets = [...read(".env.example").matchAll(/^([A-Z_]+)=$/gm)].map(([, name]) => name ?? "")
+    assert.isAbove(secrets.length, 4)
+    for (const [name, service] of ours) {
+      const environment = map(map(service)["environment"])
+      const readsBroker = ["bridge", "platform"].includes(name)
+      const given = secrets.filter((secret) => environment[secret] !== "")
+      assert.deepStrictEqual(given, readsBroker ? ["WEBHOOK_SECRET"] : [], name)
+      assert.strictEqual("MQTT_URL" in environment, readsBroker, name)
+    }
+  })
+
   it("holds no password", () => {
-    for (const [, name] of compose.matchAll(/^\s+(\w*(?:PASSWORD|SECRET|COOKIE|AUTH)): *[^$\s]/gm)) assert.fail(name)
+    for (const [, name] of compose.matchAll(/^\s+(\w*(?:PASSWORD|SECRET|COOKIE|AUTH)): *(?!"")[^$\s]/gm))
+      assert.fail(name)
     for (const url of compose.match(/\w+:\/\/[^@\s]*:[^@\s]*@/g) ?? []) assert.include(url, "${")
   })
 })

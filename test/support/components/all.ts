@@ -3,7 +3,7 @@
  * @module
  */
 import { debianProgram } from "./debian.ts"
-import { kafkaJars } from "./kafka.ts"
+import { kafkaJars } from "./kafkaJars.ts"
 
 const programs: ReadonlyArray<readonly [program: string, fromPackage: string]> = [
   ["redis-server", "redis-server"],

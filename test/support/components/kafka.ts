@@ -1,44 +1,14 @@
 /**
- * Real Kafka brokers (KRaft) for tests, from the jars of Maven Central: on free ports of the loopback interface, in fresh
- * directories, stopped by their process ids and removed.
+ * Real Kafka brokers (KRaft) for tests: on free ports of the loopback interface, in fresh directories, removed afterwards.
  * @module
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { randomBytes } from "node:crypto"
-import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { eventually, freePort } from "../PlatformProcess.ts"
-import { freeze } from "../processes.ts"
-import { debianProgram } from "./debian.ts"
-
-const pom = fileURLToPath(new URL("kafka-pom.xml", import.meta.url))
-const cache = fileURLToPath(new URL("../../../node_modules/.cache/argusiq-kafka", import.meta.url))
-
-/** The directory of the jars, filled by Maven at the first use and kept. */
-export const kafkaJars = (): string => {
-  const version = /<version>(\d+\.\d+\.\d+)<\/version>/.exec(readFileSync(pom, "utf8"))?.[1] ?? "unknown"
-  const directory = join(cache, version)
-  if (existsSync(directory)) return directory
-  mkdirSync(cache, { recursive: true })
-  const partial = mkdtempSync(join(cache, "partial-"))
-  const { status, error, stdout, stderr } = spawnSync(
-    debianProgram("mvn", "maven"),
-    ["-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime", `-DoutputDirectory=${partial}`],
-    { encoding: "utf8" }
-  )
-  if (status !== 0) {
-    rmSync(partial, { recursive: true })
-    const why = error?.message ?? `${stdout}${stderr}`
-    throw new Error(`Kafka's jars could not be had with Maven: ${why}`)
-  }
-  // Whoever is first wins; what another process has put there meanwhile is the same.
-  if (existsSync(directory)) rmSync(partial, { recursive: true })
-  else renameSync(partial, directory)
-  return directory
-}
+import { components, type Running } from "./running.ts"
 
 export interface KafkaOptions {
   /** 1, or 3 with replication factor 3 and a minimum of 2 in-sync replicas. */
@@ -51,7 +21,7 @@ export interface KafkaOptions {
 interface Broker {
   readonly port: number
   readonly directory: string
-  process: ChildProcess | undefined
+  running: Running | undefined
 }
 
 const listens = (port: number): Promise<true | undefined> =>
@@ -69,10 +39,12 @@ export class KafkaCluster {
   readonly addresses: string
   readonly #brokers: ReadonlyArray<Broker>
   readonly #directory: string
+  readonly #properties: Readonly<Record<string, string>>
 
-  private constructor(directory: string, brokers: ReadonlyArray<Broker>) {
+  private constructor(directory: string, brokers: ReadonlyArray<Broker>, properties: Readonly<Record<string, string>>) {
     this.#directory = directory
     this.#brokers = brokers
+    this.#properties = properties
     this.addresses = brokers.map(({ port }) => `127.0.0.1:${port}`).join(",")
   }
 
@@ -120,9 +92,9 @@ export class KafkaCluster {
       const identity = ["version=1", `cluster.id=${clusterId}`, `node.id=${id}`]
       identity.push(`directory.id=${randomBytes(16).toString("base64url").replace(/^-/, "A")}`)
       writeFileSync(join(data, "meta.properties"), `${identity.join("\n")}\n`)
-      return { port, directory: home, process: undefined }
+      return { port, directory: home, running: undefined }
     })
-    const cluster = new KafkaCluster(directory, brokers)
+    const cluster = new KafkaCluster(directory, brokers, properties)
     try {
       await Promise.all(ids.map((id) => cluster.start(id)))
     } catch (error) {
@@ -139,36 +111,26 @@ export class KafkaCluster {
   }
 
   pid(id = 1): number {
-    const pid = this.#broker(id).process?.pid
-    if (pid === undefined) throw new Error(`Broker ${id} is not running`)
-    return pid
+    const { running } = this.#broker(id)
+    if (running === undefined) throw new Error(`Broker ${id} is not running`)
+    return running.pid
   }
 
   /** Starts a broker, again after `kill` with what it had stored, and waits until it listens. */
   async start(id = 1): Promise<void> {
     const broker = this.#broker(id)
-    const output = openSync(join(broker.directory, "output"), "a")
-    const java = ["-Xmx512m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", join(kafkaJars(), "*")]
-    const child = spawn(
-      debianProgram("java", "openjdk-17-jre-headless"),
-      [...java, "kafka.Kafka", join(broker.directory, "server.properties")],
-      {
-        stdio: ["ignore", output, output]
-      }
-    )
-    broker.process = child
-    let gone: string | undefined
-    child.on(
-      "error",
-      (error) => (gone = `${error.message}. Install Java with: apt-get install -y openjdk-17-jre-headless`)
-    )
-    child.on("exit", (code, signal) => (gone ??= `it ended (${code ?? signal})`))
-    const up = await eventually(`Kafka broker ${id} listening`, 60, async () =>
-      gone === undefined ? listens(broker.port) : gone
-    )
+    const { directory, port } = broker
+    const running = await components.startKafka({
+      directory,
+      port,
+      brokers: this.#brokers.length,
+      properties: this.#properties
+    })
+    broker.running = running
+    const up = await eventually(`Kafka broker ${id} listening`, 60, async () => running.ended() ?? listens(port))
     if (up !== true) {
       throw new Error(
-        `Kafka broker ${id}: ${up}\n${readFileSync(join(broker.directory, "output"), "utf8").slice(-4_000)}`
+        `Kafka broker ${id} ended with ${up}\n${readFileSync(join(directory, "output"), "utf8").slice(-4_000)}`
       )
     }
   }
@@ -176,22 +138,18 @@ export class KafkaCluster {
   /** SIGKILL, or another signal that ends it; waits for the end. */
   async kill(id = 1, signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
     const broker = this.#broker(id)
-    const child = broker.process
-    broker.process = undefined
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    const ended = new Promise((resolve) => child.once("exit", resolve))
-    child.kill(signal)
-    await ended
+    const { running } = broker
+    broker.running = undefined
+    await running?.end(signal)
   }
 
-  /** SIGSTOP: it answers nothing and closes nothing. */
+  /** It answers nothing and closes nothing. */
   pause(id = 1): void {
-    const pid = this.#broker(id).process?.pid
-    if (pid !== undefined) freeze(pid)
+    this.#broker(id).running?.freeze()
   }
 
   resume(id = 1): void {
-    this.#broker(id).process?.kill("SIGCONT")
+    this.#broker(id).running?.thaw()
   }
 
   async remove(): Promise<void> {

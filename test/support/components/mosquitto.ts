@@ -3,13 +3,12 @@
  * publishes to its own topics only. It outlives its kill: `start` after `kill` or `stop` finds what it had saved.
  * @module
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { eventually, freePort } from "../PlatformProcess.ts"
-import { debianProgram } from "./debian.ts"
+import { components, type Running } from "./running.ts"
 
 /** User of the platform: reads all telemetry. */
 export const BRIDGE_USER = "bridge"
@@ -38,32 +37,29 @@ const accessList = (devices: ReadonlyArray<MosquittoDevice>) =>
     "pattern write v1/telemetry/+/%u"
   ].join("\n")
 
-const writeUsers = (directory: string, devices: ReadonlyArray<MosquittoDevice>) => {
+const writeUsers = async (directory: string, devices: ReadonlyArray<MosquittoDevice>) => {
   const passwords = join(directory, "passwords")
   const users = [{ id: BRIDGE_USER, key: BRIDGE_PASSWORD }, ...devices]
   writeFileSync(passwords, `${users.map(({ id, key }) => `${id}:${key}`).join("\n")}\n`, { mode: 0o600 })
-  execFileSync(debianProgram("mosquitto_passwd", "mosquitto"), ["-U", passwords])
+  await components.hashMosquittoPasswords(passwords)
   writeFileSync(join(directory, "access"), `${accessList(devices)}\n`, { mode: 0o600 })
 }
 
 export class Mosquitto {
   readonly port: number
   readonly directory: string
-  readonly #program: string
-  #child: ChildProcess | undefined
+  #running: Running | undefined
 
-  private constructor(port: number, directory: string, program: string) {
+  private constructor(port: number, directory: string) {
     this.port = port
     this.directory = directory
-    this.#program = program
   }
 
   /** Not started yet. */
   static async prepare(options: MosquittoOptions): Promise<Mosquitto> {
-    const program = debianProgram("mosquitto", "mosquitto")
     const directory = mkdtempSync(join(tmpdir(), "argusiq-mosquitto-"))
     const port = await freePort()
-    writeUsers(directory, options.devices)
+    await writeUsers(directory, options.devices)
     writeFileSync(
       join(directory, "mosquitto.conf"),
       [
@@ -82,7 +78,7 @@ export class Mosquitto {
         ""
       ].join("\n")
     )
-    return new Mosquitto(port, directory, program)
+    return new Mosquitto(port, directory)
   }
 
   /** As `MQTT_URL` of a platform. */
@@ -91,15 +87,23 @@ export class Mosquitto {
   }
 
   get pid(): number {
-    if (this.#child?.pid === undefined) throw new Error("mosquitto is not running")
-    return this.#child.pid
+    return this.#started.pid
+  }
+
+  get #started(): Running {
+    if (this.#running === undefined) throw new Error("mosquitto is not running")
+    return this.#running
   }
 
   async start(): Promise<this> {
-    const child = spawn(this.#program, ["-c", join(this.directory, "mosquitto.conf")], { stdio: "ignore" })
-    this.#child = child
-    await eventually("mosquitto answering", 10, () => {
-      if (child.exitCode !== null) throw new Error(`mosquitto ended with ${child.exitCode}: ${this.log()}`)
+    const running = await components.start("mosquitto", {
+      directory: this.directory,
+      parameters: ["-c", join(this.directory, "mosquitto.conf")]
+    })
+    this.#running = running
+    await eventually("mosquitto answering", 30, () => {
+      const ended = running.ended()
+      if (ended !== undefined) throw new Error(`mosquitto ended with ${ended}: ${this.log()}`)
       return new Promise<true>((resolve, reject) => {
         const socket = connect(this.port, "127.0.0.1")
         socket.once("connect", () => {
@@ -117,12 +121,9 @@ export class Mosquitto {
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {
-    const child = this.#child
-    this.#child = undefined
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    const ended = new Promise((resolve) => child.once("exit", resolve))
-    child.kill(signal)
-    await ended
+    const running = this.#running
+    this.#running = undefined
+    await running?.end(signal)
   }
 
   /** SIGKILL: what it has not saved is gone. */
@@ -139,9 +140,9 @@ export class Mosquitto {
   async admit(devices: ReadonlyArray<MosquittoDevice>): Promise<void> {
     const reloads = () => this.log().split("Reloading config").length
     const before = reloads()
-    writeUsers(this.directory, devices)
-    process.kill(this.pid, "SIGHUP")
-    await eventually("mosquitto reading its users", 10, () => (reloads() > before ? true : undefined), 10)
+    await writeUsers(this.directory, devices)
+    await this.#started.signal("SIGHUP")
+    await eventually("mosquitto reading its users", 30, () => (reloads() > before ? true : undefined), 10)
   }
 
   /** Lets it write all it holds to its file; what it has acknowledged until now survives a kill. */
@@ -149,8 +150,8 @@ export class Mosquitto {
     const file = join(this.directory, "mosquitto.db")
     const savedAt = () => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0
     const before = savedAt()
-    process.kill(this.pid, "SIGUSR1")
-    await eventually("mosquitto saving", 10, () => (savedAt() > before ? true : undefined), 10)
+    await this.#started.signal("SIGUSR1")
+    await eventually("mosquitto saving", 30, () => (savedAt() > before ? true : undefined), 10)
   }
 
   /** Ends it and removes its files. */

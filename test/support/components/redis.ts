@@ -3,14 +3,12 @@
  * had saved.
  * @module
  */
-import { type ChildProcess, spawn } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
 import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { eventually, freePort } from "../PlatformProcess.ts"
-import { freeze } from "../processes.ts"
-import { debianProgram } from "./debian.ts"
+import { components, type Running } from "./running.ts"
 
 export interface RedisServerOptions {
   readonly password?: string
@@ -20,7 +18,7 @@ export class RedisServer {
   readonly port: number
   readonly directory: string
   readonly #password: string | undefined
-  #child: ChildProcess | undefined
+  #running: Running | undefined
 
   private constructor(port: number, directory: string, password: string | undefined) {
     this.port = port
@@ -45,22 +43,26 @@ export class RedisServer {
   }
 
   get pid(): number {
-    if (this.#child?.pid === undefined) throw new Error("redis-server is not running")
-    return this.#child.pid
+    return this.#started.pid
+  }
+
+  get #started(): Running {
+    if (this.#running === undefined) throw new Error("redis-server is not running")
+    return this.#running
   }
 
   async start(): Promise<this> {
-    const child = spawn(
-      debianProgram("redis-server", "redis-server"),
-      `--port ${this.port} --bind 127.0.0.1 --dir ${this.directory} --appendonly no --daemonize no`
+    const running = await components.start("redis-server", {
+      directory: this.directory,
+      parameters: `--port ${this.port} --bind 127.0.0.1 --dir ${this.directory} --appendonly no --daemonize no`
         .split(" ")
-        .concat(["--save", ""], this.#password === undefined ? [] : ["--requirepass", this.#password]),
-      { stdio: "ignore" }
-    )
-    this.#child = child
-    await eventually("redis-server answering", 10, () => {
-      if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}`)
-      return this.command("PING").then((answer) => (answer === "" ? undefined : true))
+        .concat(["--save", ""], this.#password === undefined ? [] : ["--requirepass", this.#password])
+    })
+    this.#running = running
+    await eventually("redis-server answering", 30, async () => {
+      const ended = running.ended()
+      if (ended !== undefined) throw new Error(`redis-server ended with ${ended}`)
+      return (await this.command("PING")) === "" ? undefined : true
     })
     return this
   }
@@ -81,21 +83,18 @@ export class RedisServer {
 
   /** SIGKILL: what it has not saved is gone. */
   async kill(): Promise<void> {
-    const child = this.#child
-    this.#child = undefined
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    const ended = new Promise((resolve) => child.once("exit", resolve))
-    child.kill("SIGKILL")
-    await ended
+    const running = this.#running
+    this.#running = undefined
+    await running?.end("SIGKILL")
   }
 
-  /** SIGSTOP: it accepts connections and answers nothing. */
+  /** It accepts connections and answers nothing. */
   hang(): void {
-    freeze(this.pid)
+    this.#started.freeze()
   }
 
   goOn(): void {
-    process.kill(this.pid, "SIGCONT")
+    this.#started.thaw()
   }
 
   /** Lets it write all it holds to its file, from which `start` after `kill` begins. */
