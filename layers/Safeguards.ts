@@ -12,8 +12,17 @@ export interface SafeguardSwitches {
   readonly offsetWithRows: boolean
   /** A device's message is acknowledged after the log has flushed it. Off: before it is appended. */
   readonly acknowledgeAfterFlush: boolean
+  /** A consumer's offset moves on condition that it is where this member left it and the partition still its own. Off: always. */
+  readonly conditionalOffsets: boolean
+}
+
+export const allSafeguards: SafeguardSwitches = {
+  deduplicateReadings: true,
+  offsetWithRows: true,
+  acknowledgeAfterFlush: true,
+  conditionalOffsets: true
 }
 
 export const Safeguards = Context.Reference<SafeguardSwitches>("argusiq/layers/Safeguards", {
-  defaultValue: () => ({ deduplicateReadings: true, offsetWithRows: true, acknowledgeAfterFlush: true })
+  defaultValue: () => allSafeguards
 })

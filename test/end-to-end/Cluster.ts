@@ -19,6 +19,15 @@ const shares: ReadonlyArray<ReadonlyArray<ServiceName>> = [
   ["api"]
 ]
 
+export interface ClusterOptions {
+  /** Program of the processes; the `argusiq` command when absent. */
+  readonly entry?: string
+  /** More settings of all processes. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Within which all processes have to be ready; 120 when absent. */
+  readonly startSeconds?: number
+}
+
 export class Cluster {
   readonly kafka: KafkaCluster
   readonly redis: RedisServer
@@ -33,12 +42,19 @@ export class Cluster {
   }
 
   /** All processes at the same time on an empty database: which of them migrates it is chance. */
-  static async start(database: Readonly<Record<string, string>>): Promise<Cluster> {
-    const [kafka, redis, mosquitto] = await Promise.all([
+  static async start(database: Readonly<Record<string, string>>, options: ClusterOptions = {}): Promise<Cluster> {
+    const starting = [
       KafkaCluster.start(),
       RedisServer.started(),
       Mosquitto.prepare({ devices: [] }).then((prepared) => prepared.start())
-    ])
+    ] as const
+    const [kafka, redis, mosquitto] = await Promise.all(starting).catch(async (error: unknown) => {
+      const [startedKafka, startedRedis, startedMosquitto] = await Promise.allSettled(starting)
+      if (startedKafka.status === "fulfilled") await startedKafka.value.remove()
+      if (startedRedis.status === "fulfilled") await startedRedis.value.dispose()
+      if (startedMosquitto.status === "fulfilled") await startedMosquitto.value.dispose()
+      throw error
+    })
     const cluster = new Cluster(kafka, redis, mosquitto)
     try {
       for (const services of [...shares, ...shares]) {
@@ -50,12 +66,15 @@ export class Cluster {
           ARGUSIQ_SECRETS_DIR: cluster.#secrets,
           DATABASE_OWNER_CONNECTIONS: "2",
           DATABASE_PIPELINE_CONNECTIONS: "6",
-          DATABASE_APP_CONNECTIONS: "2"
+          DATABASE_APP_CONNECTIONS: "2",
+          ARGUSIQ_SERVICES: services.join(","),
+          ...options.env
         }
-        const process = await PlatformProcess.prepare({ services, env })
+        const entry = options.entry === undefined ? {} : { entry: options.entry }
+        const process = await PlatformProcess.prepare({ services, env, ...entry })
         cluster.#processes.push({ services, process })
       }
-      await Promise.all(cluster.#processes.map(({ process }) => process.start(120)))
+      await Promise.all(cluster.#processes.map(({ process }) => process.start(options.startSeconds ?? 120)))
     } catch (error) {
       await cluster.dispose()
       throw error

@@ -1,20 +1,15 @@
 import * as KafkaBus from "@argusiq/layers/bus/kafka/KafkaBus.ts"
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
-import { appendFileSync, mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { OwnerSql } from "../../layers/database/Sql.ts"
 import { prepareDevices, readHoldings, startSender } from "../faults/kills.ts"
-import { judge, readLedger, total } from "../faults/ledger.ts"
-import {
-  ADMIN_EMAIL,
-  ADMIN_PASSWORD,
-  type Device,
-  eventually,
-  type PlatformProcess
-} from "../support/PlatformProcess.ts"
+import { startHttpSender } from "../faults/httpSender.ts"
+import { joined, judge, readLedger, spotless, total } from "../faults/ledger.ts"
+import { ADMIN_EMAIL, ADMIN_PASSWORD, eventually } from "../support/PlatformProcess.ts"
 import { databaseEnvironment, emptyDatabase, TestDatabase } from "../support/postgres.ts"
 import { Cluster } from "./Cluster.ts"
 
@@ -22,31 +17,6 @@ const OVER_MQTT = 12
 const OVER_HTTP = 4
 /** Each device over HTTP, one message after the other. */
 const HTTP_PAUSE_MILLIS = 20
-
-/** Posts until it is told to stop, to one bridge after the other; what is not accepted is sent again, to the next. */
-const sendByHttp = async (
-  device: Device,
-  index: number,
-  ledger: string,
-  bridges: ReadonlyArray<PlatformProcess>,
-  isOver: () => boolean
-): Promise<void> => {
-  const post = async (bridge: PlatformProcess, body: unknown) => {
-    const answer = await bridge.request("POST", "/api/v1/telemetry", body, { authorization: `Bearer ${device.key}` })
-    return answer.status
-  }
-  let turn = index
-  for (let sequence = 0; !isOver(); sequence++) {
-    const body = { timestamp: Date.now(), metrics: { sequence, temperature: 20.5 } }
-    await eventually(`the acceptance of message ${sequence}`, 60, async () => {
-      appendFileSync(ledger, `S ${index} ${sequence}\n`)
-      const bridge = bridges[turn++ % bridges.length]
-      return bridge !== undefined && (await post(bridge, body)) === 202 ? true : undefined
-    })
-    appendFileSync(ledger, `A ${index} ${sequence}\n`)
-    await sleep(HTTP_PAUSE_MILLIS)
-  }
-}
 
 layer(emptyDatabase, { excludeTestServices: true, timeout: 120_000 })("two processes of each service", (it) => {
   it.effect(
@@ -92,11 +62,13 @@ const surviveKills = async (
     maxOutstanding: 200,
     drainMillis: 60_000
   })
+  const posting = startHttpSender({
+    devices: httpDevices,
+    bridges: cluster.both("bridge"),
+    ledger: httpLedger,
+    pauseMillis: HTTP_PAUSE_MILLIS
+  })
   try {
-    let isOver = false
-    const posting = Promise.all(
-      httpDevices.map((device, index) => sendByHttp(device, index, httpLedger, cluster.both("bridge"), () => isOver))
-    )
     const countStored = async () =>
       (await query<{ count: number }>("select count(*)::int as count from telemetry_frames"))[0]?.count ?? 0
     await eventually("the first readings", 30, async () => ((await countStored()) > 200 ? true : undefined))
@@ -112,18 +84,13 @@ const surviveKills = async (
       await sleep(300)
     }
     await sleep(2_000)
-    isOver = true
-    await posting
+    await posting.finish()
     const { outstanding } = await sender.finish()
     assert.strictEqual(outstanding, 0, "mosquitto took every message")
 
     const mqtt = readLedger(mqttLedger, OVER_MQTT)
     const http = readLedger(httpLedger, OVER_HTTP)
-    const ledger = {
-      sent: [...mqtt.sent, ...http.sent],
-      acknowledged: [...mqtt.acknowledged, ...http.acknowledged],
-      repeated: 0
-    }
+    const ledger = joined(mqtt, http)
     await eventually(
       "the rest storing what all have accepted",
       90,
@@ -140,7 +107,7 @@ const surviveKills = async (
       },
       devices
     )
-    assert.deepStrictEqual(judge(ledger, holdings), { lost: [], doubled: [], disordered: [], invented: [] })
+    assert.deepStrictEqual(judge(ledger, holdings), spotless)
     assert.isAbove(total(http.acknowledged), 50)
     assert.isAbove(total(mqtt.acknowledged), 500)
 
@@ -152,6 +119,7 @@ const surviveKills = async (
     assert.strictEqual((body as { metrics: { sequence: { value: number } } }).metrics.sequence.value, last)
   } finally {
     sender.kill()
+    posting.stop()
     rmSync(directory, { recursive: true, force: true })
   }
 }

@@ -7,15 +7,19 @@ import * as EmbeddedPostgres from "@argusiq/layers/database/EmbeddedPostgres.ts"
 import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { chmodSync, mkdirSync } from "node:fs"
 import { join } from "node:path"
-import { descendantsOf } from "../support/processes.ts"
+import { eventually } from "../support/PlatformProcess.ts"
+import { descendantsOf, freeze } from "../support/processes.ts"
 
 export class ExternalPostgres {
   readonly #directory: string
+  readonly #settings: Readonly<Record<string, string>>
   #scope: Scope.Closeable | undefined
-  #pid = 0
+  #pid: Effect.Effect<number | undefined> = Effect.succeed(undefined)
   #environment: Readonly<Record<string, string>> = {}
 
-  constructor(dataDirectory: string) {
+  /** `settings` of the server over the usual ones. */
+  constructor(dataDirectory: string, settings: Readonly<Record<string, string>> = {}) {
+    this.#settings = settings
     mkdirSync(dataDirectory, { recursive: true })
     chmodSync(dataDirectory, 0o755)
     this.#directory = join(dataDirectory, "postgres")
@@ -29,10 +33,10 @@ export class ExternalPostgres {
   async start(): Promise<void> {
     const scope = Effect.runSync(Scope.make())
     this.#scope = scope
-    const server = EmbeddedPostgres.layer({ directory: this.#directory })
+    const server = EmbeddedPostgres.layer({ directory: this.#directory, settings: this.#settings })
     const context = await Effect.runPromise(Layer.buildWithScope(server, scope))
     const { pid, url } = Context.get(context, EmbeddedPostgres.EmbeddedPostgres)
-    this.#pid = Effect.runSync(pid) ?? 0
+    this.#pid = pid
     this.#environment = {
       DATABASE_URL: Redacted.value(url("argusiq_owner")),
       DATABASE_PIPELINE_URL: Redacted.value(url("argusiq_pipeline")),
@@ -46,12 +50,28 @@ export class ExternalPostgres {
     if (scope !== undefined) await Effect.runPromise(Scope.close(scope, Exit.void))
   }
 
+  get #server(): number {
+    const pid = Effect.runSync(this.#pid)
+    if (pid === undefined) throw new Error("PostgreSQL is not running")
+    return pid
+  }
+
+  /** SIGKILL of the postmaster; it is started again, and `kill` returns when it is. */
+  async kill(): Promise<void> {
+    const killed = this.#server
+    process.kill(killed, "SIGKILL")
+    await eventually("PostgreSQL's return", 60, () => {
+      const pid = Effect.runSync(this.#pid)
+      return pid === undefined || pid === killed ? undefined : true
+    })
+  }
+
   /** Every process of it stands still: connections stay open and nothing answers. */
   freeze(): void {
-    for (const pid of [this.#pid, ...descendantsOf(this.#pid)]) process.kill(pid, "SIGSTOP")
+    for (const pid of [this.#server, ...descendantsOf(this.#server)]) freeze(pid)
   }
 
   thaw(): void {
-    for (const pid of [...descendantsOf(this.#pid), this.#pid]) process.kill(pid, "SIGCONT")
+    for (const pid of [...descendantsOf(this.#server), this.#server]) process.kill(pid, "SIGCONT")
   }
 }

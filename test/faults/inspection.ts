@@ -99,38 +99,46 @@ const backlogBehindRows = (next: ReadonlyMap<string, number>, group: string, top
     return backlog
   })
 
-/** Of a stopped platform: how far each stage had come. */
-export const inspect = (dataDirectory: string): Promise<Inspection> =>
-  withDatabase(dataDirectory, async (sql) => {
-    const offsets = await sql.query<{ group: string; topic: string; partition: number; next: number }>(
-      `select "group", topic, partition, next::float8 as next from consumer_offsets where next is not null`
+export type Query = <Row extends object>(statement: string) => Promise<ReadonlyArray<Row>>
+
+/** How far each stage has come. */
+export const inspectStages = (query: Query) =>
+  Effect.gen(function* () {
+    const offsets = yield* Effect.promise(() =>
+      query<{ group: string; topic: string; partition: number; next: number }>(
+        `select "group", topic, partition, next::float8 as next from consumer_offsets where next is not null`
+      )
     )
     const next = new Map(offsets.map((row) => [`${row.group}/${row.topic}/${row.partition}`, row.next]))
-    const [frames] = await sql.query<{ stored: number }>(
-      "select count(distinct (entity_id, ts, metrics))::int as stored from telemetry_frames"
+    const [frames] = yield* Effect.promise(() =>
+      query<{ stored: number }>("select count(distinct (entity_id, ts, metrics))::int as stored from telemetry_frames")
     )
-    return await withLog(
-      dataDirectory,
-      Effect.gen(function* () {
-        const backlog = {
-          dispatcher: yield* backlogOnBus("argusiq.dispatcher", Topics.raw),
-          normalizer: yield* backlogOnBus("argusiq.normalizer", Topics.endpoint),
-          writer: yield* backlogBehindRows(next, "argusiq.telemetry-writer", Topics.normalized),
-          rawWriter: yield* backlogBehindRows(next, "argusiq.telemetry-writer.raw", Topics.raw)
-        }
-        const records: Record<string, number> = {}
-        for (const topic of [Topics.raw, Topics.endpoint, Topics.normalized]) {
-          records[topic] = 0
-          for (const at of partitionsOf(topic)) {
-            const { end } = yield* (yield* Bus).range(at)
-            records[topic] += Number(end)
-          }
-        }
-        const accepted = records[Topics.raw] ?? 0
-        const redelivered =
-          Math.max(0, (records[Topics.endpoint] ?? 0) + backlog.dispatcher - accepted) +
-          Math.max(0, (records[Topics.normalized] ?? 0) + backlog.normalizer - (records[Topics.endpoint] ?? 0))
-        return { backlog, stored: frames?.stored ?? 0, accepted, redelivered }
-      })
-    )
+    const backlog = {
+      dispatcher: yield* backlogOnBus("argusiq.dispatcher", Topics.raw),
+      normalizer: yield* backlogOnBus("argusiq.normalizer", Topics.endpoint),
+      writer: yield* backlogBehindRows(next, "argusiq.telemetry-writer", Topics.normalized),
+      rawWriter: yield* backlogBehindRows(next, "argusiq.telemetry-writer.raw", Topics.raw)
+    }
+    const records: Record<string, number> = {}
+    for (const topic of [Topics.raw, Topics.endpoint, Topics.normalized]) {
+      records[topic] = 0
+      for (const at of partitionsOf(topic)) {
+        const { end } = yield* (yield* Bus).range(at)
+        records[topic] += Number(end)
+      }
+    }
+    const accepted = records[Topics.raw] ?? 0
+    const redelivered =
+      Math.max(0, (records[Topics.endpoint] ?? 0) + backlog.dispatcher - accepted) +
+      Math.max(0, (records[Topics.normalized] ?? 0) + backlog.normalizer - (records[Topics.endpoint] ?? 0))
+    return { backlog, stored: frames?.stored ?? 0, accepted, redelivered } satisfies Inspection
   })
+
+/** Of a stopped platform: how far each stage had come. */
+export const inspect = (dataDirectory: string): Promise<Inspection> =>
+  withDatabase(dataDirectory, (sql) =>
+    withLog(
+      dataDirectory,
+      inspectStages((statement) => sql.query(statement))
+    )
+  )

@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url"
 import { type Device, eventually, nodeBinary, PlatformProcess } from "../support/PlatformProcess.ts"
 import { isAlive } from "../support/processes.ts"
 import { connectSuperuser } from "../support/superuser.ts"
-import { inspect, readTopic, withDatabase, withLog } from "./inspection.ts"
+import { inspect, type Query, readTopic, withDatabase, withLog } from "./inspection.ts"
 import { type Holdings, judge, readLedger, total, type Verdict } from "./ledger.ts"
 import { type SenderPlan } from "./sender.ts"
 
@@ -32,7 +32,7 @@ export interface KillPlan {
 }
 
 export interface Kill {
-  readonly victim: Victim
+  readonly victim: string
   /** Sent and not yet stored at that moment. */
   readonly notStored: number
   readonly notAcknowledged: number
@@ -81,8 +81,24 @@ export const startSender = (plan: SenderPlan) => {
   }
 }
 
-export const prepareDevices = async (platform: PlatformProcess, count: number): Promise<ReadonlyArray<Device>> => {
-  const type = await platform.createDeviceType(`Ledger ${Date.now()}`, { processingMode: "endpoint" })
+/** Of the version it is in, a reading says so by the name of a metric. */
+export const ledgerTypeConfig = (version: number) => ({
+  processingMode: "endpoint",
+  extractionRules: {
+    sequence: { path: "$.metrics.sequence", type: "numeric" },
+    [`temperature${version}`]: { path: "$.metrics.temperature", type: "numeric" }
+  }
+})
+
+export const createLedgerType = (platform: PlatformProcess): Promise<string> =>
+  platform.createDeviceType(`Ledger ${Date.now()}`, ledgerTypeConfig(1))
+
+export const prepareDevices = async (
+  platform: PlatformProcess,
+  count: number,
+  chosenType?: string
+): Promise<ReadonlyArray<Device>> => {
+  const type = chosenType ?? (await createLedgerType(platform))
   const devices: Array<Device> = []
   for (let index = 0; index < count; index++) devices.push(await platform.createDevice(`Ledger ${index}`, type))
   return devices
@@ -100,9 +116,34 @@ export const storedCount = async (dataDirectory: string): Promise<number> => {
 
 /** Reads out of a database and a log, wherever they are. */
 export interface Sources {
-  readonly query: <Row extends object>(statement: string) => Promise<ReadonlyArray<Row>>
+  readonly query: Query
   readonly onLog: (reading: Effect.Effect<void, unknown, Bus>) => Promise<void>
 }
+
+/** Frames under a configuration that was not in force when their message was received, and devices whose latest value is not
+ * that of their newest reading (of two of the same instant, the first). */
+const staleStatement = `
+  select 'message ' || (frame.metrics ->> 'sequence') || ' of device ' || entity_id || ', received ' || frame.received_at
+    || ', has version ' || frame.config_version || ' with ' || frame.metrics as what
+  from telemetry_frames frame
+  join devices device on device.id = frame.entity_id
+  where frame.metrics ? 'sequence' and (
+    not frame.metrics ? ('temperature' || frame.config_version)
+    or frame.config_version <> (
+      select max(version.number) from device_type_versions version
+      where version.device_type_id = device.device_type_id and version.state = 'published'
+        and (version.number = 1 or version.effective_at <= frame.received_at)))
+  union all
+  select 'device ' || newest.entity_id || ' has as latest ' || coalesce(latest.metrics ->> 'sequence', 'nothing')
+    || ', its newest reading is ' || newest.sequence
+  from (
+    select distinct on (entity_id) entity_id, ts, (metrics ->> 'sequence')::int as sequence
+    from telemetry_frames where metrics ? 'sequence' order by entity_id, ts desc, (metrics ->> 'sequence')::int
+  ) newest
+  left join entity_latest latest using (entity_id)
+  where (latest.metrics ->> 'sequence')::int is distinct from newest.sequence
+    or coalesce((latest.older ->> 'sequence')::bigint, (extract(epoch from latest.newest_ts) * 1000000)::bigint)
+      is distinct from (extract(epoch from newest.ts) * 1000000)::bigint`
 
 /** What they hold of the devices' messages. */
 export const readHoldings = async ({ query, onLog }: Sources, devices: ReadonlyArray<Device>): Promise<Holdings> => {
@@ -132,7 +173,8 @@ export const readHoldings = async ({ query, onLog }: Sources, devices: ReadonlyA
       }
     })
   )
-  return { stored, logged, deadLettered }
+  const stale = (await query<{ what: string }>(staleStatement)).map(({ what }) => what)
+  return { stored, logged, deadLettered, stale }
 }
 
 /** What a stopped platform holds of the devices' messages. */
@@ -189,6 +231,11 @@ const killPostgres = async (platform: PlatformProcess, ledger: string, devices: 
   }
 }
 
+export const describeKill = (kill: Kill): string =>
+  `${kill.victim.padEnd(8)} not stored ${kill.notStored}; not acknowledged ${kill.notAcknowledged}, ` +
+  `dispatcher ${kill.dispatcher ?? "-"}, normalizer ${kill.normalizer ?? "-"}, writer ${kill.writer ?? "-"}, ` +
+  `raw writer ${kill.rawWriter ?? "-"}; redelivered so far ${kill.redelivered ?? "-"}`
+
 export const runKills = async (plan: KillPlan, print: (line: string) => void = console.log): Promise<KillReport> => {
   const random = randomFrom(plan.seed)
   const victims = plan.victims ?? ["platform", "postgres", "both"]
@@ -218,11 +265,7 @@ export const runKills = async (plan: KillPlan, print: (line: string) => void = c
           ? await killPostgres(platform, ledger, plan.devices)
           : await killPlatform(platform, ledger, plan.devices, victim)
       kills.push(kill)
-      print(
-        `kill ${kills.length} ${victim.padEnd(8)} not stored ${kill.notStored}; not acknowledged ${kill.notAcknowledged}, ` +
-          `dispatcher ${kill.dispatcher ?? "-"}, normalizer ${kill.normalizer ?? "-"}, writer ${kill.writer ?? "-"}, ` +
-          `raw writer ${kill.rawWriter ?? "-"}; redelivered so far ${kill.redelivered ?? "-"}`
-      )
+      print(`kill ${kills.length} ${describeKill(kill)}`)
       if (victim !== "postgres") await platform.start()
       else await platform.ready()
     }

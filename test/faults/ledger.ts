@@ -26,6 +26,13 @@ export const readLedger = (file: string, devices: number): Ledger => {
   return { ...ledger, repeated }
 }
 
+/** The devices of the one, then those of the other. */
+export const joined = (one: Ledger, other: Ledger): Ledger => ({
+  sent: [...one.sent, ...other.sent],
+  acknowledged: [...one.acknowledged, ...other.acknowledged],
+  repeated: one.repeated + other.repeated
+})
+
 export const total = (sets: ReadonlyArray<ReadonlySet<number>>): number => sets.reduce((sum, set) => sum + set.size, 0)
 
 export interface Holdings {
@@ -35,6 +42,8 @@ export interface Holdings {
   readonly deadLettered: ReadonlyArray<ReadonlySet<number>>
   /** By device: sequence numbers in the order of the log, repetitions included. */
   readonly logged: ReadonlyArray<ReadonlyArray<number>>
+  /** What was stored under another configuration than the one of its time, and latest values that are not the newest. */
+  readonly stale: ReadonlyArray<string>
 }
 
 export interface Verdict {
@@ -46,7 +55,11 @@ export interface Verdict {
   readonly disordered: ReadonlyArray<string>
   /** Stored without ever having been sent. */
   readonly invented: ReadonlyArray<string>
+  /** {@link Holdings.stale} */
+  readonly stale: ReadonlyArray<string>
 }
+
+export const spotless: Verdict = { lost: [], doubled: [], disordered: [], invented: [], stale: [] }
 
 export const isSpotless = (verdict: Verdict): boolean => Object.values(verdict).every((faults) => faults.length === 0)
 
@@ -74,5 +87,5 @@ export const judge = (ledger: Ledger, holdings: Holdings): Verdict => {
       highest = Math.max(highest, sequence)
     }
   }
-  return { lost, doubled, disordered, invented }
+  return { lost, doubled, disordered, invented, stale: holdings.stale }
 }

@@ -1,9 +1,9 @@
 /**
- * The platform, or the services of `ARGUSIQ_SERVICES`, with one safeguard off, named by `UNSAFE` (a key of
- * `SafeguardSwitches`): a fault test that does not notice proves nothing.
+ * The platform, or the services of `ARGUSIQ_SERVICES`, with the safeguards off that `UNSAFE` names (keys of
+ * `SafeguardSwitches`, separated by commas): a fault test that does not notice proves nothing.
  * @module
  */
-import { Safeguards, type SafeguardSwitches } from "@argusiq/layers/Safeguards.ts"
+import { allSafeguards, Safeguards, type SafeguardSwitches } from "@argusiq/layers/Safeguards.ts"
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
 import * as logging from "../../services/platform/logging.ts"
@@ -11,11 +11,11 @@ import { runPlatform } from "../../services/platform/Platform.ts"
 import { runMain, untilStopped } from "../../services/platform/process.ts"
 import { configuredServices } from "../../services/platform/services.ts"
 
-const switches: SafeguardSwitches = {
-  deduplicateReadings: process.env.UNSAFE !== "deduplicateReadings",
-  offsetWithRows: process.env.UNSAFE !== "offsetWithRows",
-  acknowledgeAfterFlush: process.env.UNSAFE !== "acknowledgeAfterFlush"
-}
+const off = (process.env["UNSAFE"] ?? "").split(",")
+const unknown = off.filter((name) => !Object.hasOwn(allSafeguards, name))
+if (unknown.length > 0) throw new Error(`UNSAFE names no safeguard: ${unknown.join(", ")}`)
+
+const switches: SafeguardSwitches = { ...allSafeguards, ...Object.fromEntries(off.map((name) => [name, false])) }
 
 untilStopped(Effect.flatMap(configuredServices, runPlatform)).pipe(
   Effect.provideService(Safeguards, switches),

@@ -18,6 +18,7 @@ import { makeTable } from "../../layers/bus/ConsumerWorld.ts"
 import { publishUntil, settledVerdict, topics, type Verdict, withMembers } from "../../layers/bus/KafkaWorld.ts"
 import { KafkaCluster } from "../../support/components/kafka.ts"
 import { ExternalPostgres } from "../ExternalPostgres.ts"
+import { randomFrom } from "../kills.ts"
 
 export interface KafkaBrokersPlan {
   readonly seconds: number
@@ -58,21 +59,10 @@ const whereabouts = Effect.fnUntraced(function* (group: string, published: numbe
   return { notInLog: published - found.size, unread: Number(unread) }
 })
 
-/** Mulberry32. */
-const random = (seed: number) => {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 const SESSION_MILLIS = 3_000
 
 export const runKafkaBrokers = async ({ seconds, seed }: KafkaBrokersPlan): Promise<KafkaBrokersReport> => {
-  const draw = random(seed)
+  const draw = randomFrom(seed)
   const directory = mkdtempSync(join(tmpdir(), "argusiq-kafka-brokers-"))
   const postgres = new ExternalPostgres(directory)
   const kafka = await KafkaCluster.start({ brokers: 3 })
