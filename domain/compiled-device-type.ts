@@ -3,14 +3,24 @@
  * @module
  */
 import { Result, Schema } from "effect"
-import { type DeviceTypeConfig } from "./device-type.ts"
+import { compileChunking, type CompiledChunking } from "./chunks.ts"
+import { compileDemultiplexer, type Demultiplexer } from "./demultiplex.ts"
+import { ChunkingConfig, type DeviceTypeConfig } from "./device-type.ts"
 import { compileExtraction, type Extracted, type Extractor, type Problem } from "./extract.ts"
 import { compilePath, type PathReader } from "./json-path.ts"
 import { compileMessageSchema, type SchemaCheck } from "./json-schema.ts"
+import { compileAdapter } from "./protocol/compile.ts"
+import { type Decoder } from "./protocol/decoder.ts"
+import { compilePortSplitter, type PortSplitter } from "./rtu.ts"
 import { unitConversion } from "./units.ts"
 
 export interface CompiledDeviceType {
   readonly config: DeviceTypeConfig
+  readonly decoder: Decoder
+  /** Of the modes that split messages; undefined in the others. A chunked gateway has both of the first. */
+  readonly demultiplexer: Demultiplexer | undefined
+  readonly chunking: CompiledChunking | undefined
+  readonly portSplitter: PortSplitter | undefined
   readonly checkSchema: SchemaCheck | undefined
   readonly extract: Extractor
   readonly timestampReaders: ReadonlyArray<PathReader> // the first present wins
@@ -80,17 +90,46 @@ const compileTransformations = (
   }
 }
 
+type Splitting = Pick<CompiledDeviceType, "demultiplexer" | "chunking" | "portSplitter">
+
+const defaultChunking = Schema.decodeUnknownSync(ChunkingConfig)({})
+
+/** What the processing mode needs to split messages; chunks are put together as JSON, so they must be JSON. */
+const compileSplitting = (config: DeviceTypeConfig, problems: Array<Problem>): Splitting => {
+  const { demuxStrategy, processingMode, timestamp } = config
+  const nothing: Splitting = { demultiplexer: undefined, chunking: undefined, portSplitter: undefined }
+  if (processingMode === "endpoint") return nothing
+  if (processingMode === "rtu_multiport") {
+    const strategy = demuxStrategy ?? { portsPath: "$.ports" }
+    if ("portsPath" in strategy) {
+      return { ...nothing, portSplitter: compilePortSplitter(strategy, timestamp, problems) }
+    }
+    problems.push({ path: "$.demuxStrategy", message: "The strategy of a multi-port device has a portsPath." })
+    return nothing
+  }
+  // what a gateway's children are cannot be guessed: such a version cannot be published, but one that was is loaded
+  if (demuxStrategy === undefined) return nothing
+  if (!("childDevicesPath" in demuxStrategy)) {
+    problems.push({ path: "$.demuxStrategy", message: "The strategy of a gateway has a childDevicesPath." })
+    return nothing
+  }
+  const demultiplexer = compileDemultiplexer(demuxStrategy, timestamp, problems)
+  if (processingMode === "gateway") return { ...nothing, demultiplexer }
+  if (config.protocolAdapter !== "json") {
+    problems.push({ path: "$.protocolAdapter", message: "Chunks are JSON: use the adapter json." })
+  }
+  const chunking = compileChunking(config.chunkingConfig ?? defaultChunking, problems)
+  return { ...nothing, demultiplexer, chunking }
+}
+
 /**
  * Compiles a configuration for use on messages, or reports everything in it that this version cannot do. Run before a version
  * is published, and when a published one is loaded.
  */
 export const compileDeviceType = (config: DeviceTypeConfig): Result.Result<CompiledDeviceType, InvalidDeviceType> => {
   const problems: Array<Problem> = []
-  if (config.protocolAdapter !== "json") {
-    const name = typeof config.protocolAdapter === "string" ? `"${config.protocolAdapter}"` : "of a protocol converter"
-    const message = `The protocol adapter ${name} is not supported by this version: use "json".`
-    problems.push({ path: "$.protocolAdapter", message })
-  }
+  const decoder = compileAdapter(config.protocolAdapter, problems)
+  const splitting = compileSplitting(config, problems)
   const extract = compileExtraction(config.extractionRules, problems)
   const timestampReaders: Array<PathReader> = []
   config.timestamp.path.forEach((path, index) => {
@@ -116,5 +155,5 @@ export const compileDeviceType = (config: DeviceTypeConfig): Result.Result<Compi
   }
   const [first, ...others] = problems
   if (first !== undefined) return Result.fail(new InvalidDeviceType({ problems: [first, ...others] }))
-  return Result.succeed({ config, checkSchema, extract, timestampReaders, transform, units })
+  return Result.succeed({ config, decoder, ...splitting, checkSchema, extract, timestampReaders, transform, units })
 }

@@ -4,50 +4,53 @@
  * @module
  */
 import { Result } from "effect"
-import { compileDeviceType, type InvalidDeviceType } from "./compiled-device-type.ts"
+import { type CompiledDeviceType, compileDeviceType, type InvalidDeviceType } from "./compiled-device-type.ts"
 import { type DeviceTypeConfig } from "./device-type.ts"
 import { type Poison } from "./errors.ts"
 import { type Instant } from "./ids.ts"
-import { normalizeEndpoint, type Normalized } from "./normalize.ts"
+import { type Normalized } from "./normalize.ts"
+import { runPayload } from "./trial-run.ts"
 
 export interface ConfigurationFault {
   readonly path: string // "config.extractionRules.temperature.path"
   readonly message: string
 }
 
-const nobody = "00000000-0000-0000-0000-000000000000"
-const encoder = new TextEncoder()
-
 const faultsOf = (invalid: InvalidDeviceType): ReadonlyArray<ConfigurationFault> =>
   invalid.problems.map(({ path, message }) => ({ path: path.replace(/^\$/, "config"), message }))
 
-const onlyEndpoints: ConfigurationFault = {
-  path: "config.processingMode",
-  message: "payloads can be tried for device types of the mode endpoint only"
+const noStrategy: ConfigurationFault = {
+  path: "config.demuxStrategy",
+  message: "a gateway needs a strategy that says where its children are and of which type"
 }
 
-/** What a payload would become, were it received at `receivedAt`: nothing is stored and no device is asked. */
+const noChildType: ConfigurationFault = {
+  path: "config.demuxStrategy.childDeviceTypeId",
+  message: "the device type of the children is not published, so no payload can be tried: publish it first"
+}
+
+/** What would stop every message of a device of this type, apart from what cannot be compiled. */
+const missing = (compiled: CompiledDeviceType): ReadonlyArray<ConfigurationFault> => {
+  const isGateway = compiled.config.processingMode === "gateway" || compiled.config.processingMode === "gateway_chunked"
+  return isGateway && compiled.demultiplexer === undefined ? [noStrategy] : []
+}
+
+/**
+ * What a payload would become, were it received at `receivedAt`: nothing is stored and no device is asked.
+ * @param childType of a gateway: the version of its children's type in force
+ */
 export const tryPayload = (
   config: DeviceTypeConfig,
   payload: unknown,
-  receivedAt: Instant
+  receivedAt: Instant,
+  childType?: CompiledDeviceType
 ): Result.Result<Result.Result<Normalized, Poison>, ReadonlyArray<ConfigurationFault>> => {
   const compiled = compileDeviceType(config)
   if (Result.isFailure(compiled)) return Result.fail(faultsOf(compiled.failure))
-  if (config.processingMode !== "endpoint") return Result.fail([onlyEndpoints])
-  return Result.succeed(
-    normalizeEndpoint({
-      compiled: compiled.success,
-      typeVersion: 0,
-      deviceTypeId: nobody,
-      messageId: nobody,
-      tenantId: nobody,
-      deviceId: nobody,
-      receivedAt,
-      contentType: "application/json",
-      payload: encoder.encode(JSON.stringify(payload))
-    })
-  )
+  const faults = missing(compiled.success)
+  if (faults.length > 0) return Result.fail(faults)
+  if (compiled.success.demultiplexer !== undefined && childType === undefined) return Result.fail([noChildType])
+  return Result.succeed(runPayload(compiled.success, payload, receivedAt, childType))
 }
 
 /** Numbers count as equal within a part in 10⁹: scales and units are floating-point arithmetic. */
@@ -64,13 +67,22 @@ const isSame = (left: unknown, right: unknown): boolean => {
   )
 }
 
-/** Why a configuration cannot be published: what cannot be compiled, and each test vector that gives something else. */
-export const publicationFaults = (config: DeviceTypeConfig, receivedAt: Instant): ReadonlyArray<ConfigurationFault> => {
+/**
+ * Why a configuration cannot be published: what cannot be compiled, and each test vector that gives something else.
+ * @param childType as {@link tryPayload} takes it; needed only where there are test vectors
+ */
+export const publicationFaults = (
+  config: DeviceTypeConfig,
+  receivedAt: Instant,
+  childType?: CompiledDeviceType
+): ReadonlyArray<ConfigurationFault> => {
   const compiled = compileDeviceType(config)
   if (Result.isFailure(compiled)) return faultsOf(compiled.failure)
+  const faults = missing(compiled.success)
+  if (faults.length > 0) return faults
   return config.testVectors.flatMap(({ expected, name, payload }, index): ReadonlyArray<ConfigurationFault> => {
     const path = `config.testVectors[${index}]`
-    const tried = tryPayload(config, payload, receivedAt)
+    const tried = tryPayload(config, payload, receivedAt, childType)
     if (Result.isFailure(tried)) return tried.failure
     const normalized = tried.success
     if (Result.isFailure(normalized)) {

@@ -4,7 +4,8 @@
  */
 import { Schema } from "effect"
 import { ProcessingMode } from "./envelope.ts"
-import { DeviceId, DeviceTypeId, Instant, MetricKey, metricMap, orElse, TenantId, Uuid } from "./ids.ts"
+import { DeviceId, DeviceTypeId, Instant, MetricKey, metricMap, orElse, TenantId } from "./ids.ts"
+import { ProtocolAdapter } from "./protocol/adapter.ts"
 import { Metrics } from "./readings.ts"
 
 export const ExtractionRule = Schema.Struct({
@@ -61,10 +62,7 @@ export const ChunkingConfig = Schema.Struct({
 /** device_type_versions.config: all that decides what a message becomes, so that a version is the whole truth. */
 export const DeviceTypeConfig = Schema.Struct({
   processingMode: ProcessingMode,
-  protocolAdapter: Schema.Union([
-    Schema.Literals(["json", "csv", "cbor", "senml", "sparkplug_b"]),
-    Schema.Struct({ converterId: Uuid })
-  ]).pipe(Schema.withDecodingDefaultKey(orElse("json"))), // plus the binary field layout of page 2
+  protocolAdapter: ProtocolAdapter.pipe(Schema.withDecodingDefaultKey(orElse("json"))),
   messageSchema: Schema.optionalKey(Schema.JsonObject), // `pattern` is hostile too: contained as expressions are
   extractionRules: metricMap(ExtractionRule).pipe(Schema.withDecodingDefaultKey(orElse({}))), // none: each scalar under `metrics`, else at the top
   timestamp: TimestampRule.pipe(Schema.withDecodingDefaultKey(orElse({}))),

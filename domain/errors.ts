@@ -58,6 +58,7 @@ export const PoisonReason = Schema.Literals([
   "ChildLimitReached",
   "ChunkTimeout",
   "ChunkContradiction",
+  "ChunkLimitReached",
   "RecordTooLarge",
   "Unstorable"
 ])

@@ -139,3 +139,11 @@ export const compilePath = (path: string, all = false): Result.Result<CompiledPa
   const searches = names.length < steps.length
   return Result.succeed({ read: searches ? searchingReader(steps, all) : directReader(names), searches })
 }
+
+/** The names and indexes of a path that searches nothing, undefined for any other. */
+export const pathNames = (path: string): ReadonlyArray<string> | undefined => {
+  if (refusal(path, path.length <= MAX_UNITS ? stepsOf(path) : undefined) !== undefined) return undefined
+  const steps = stepsOf(path) ?? []
+  const names = steps.flatMap((one) => (one.kind === "name" ? [one.name] : []))
+  return names.length === steps.length ? names : undefined
+}

@@ -9,7 +9,8 @@ import { Poison } from "./errors.ts"
 import { Extracted } from "./extract.ts"
 import { type Instant } from "./ids.ts"
 import { type NormalizedMessage, type Reading } from "./readings.ts"
-import { decodeJson } from "./scan.ts"
+import { type AliasTable, type Decoded } from "./protocol/decoder.ts"
+import { type StructureLimits, structureLimits } from "./scan.ts"
 import { storableJson, type StorableJson } from "./storable.ts"
 import { parseTimestamp } from "./timestamp.ts"
 import { readingIdOf } from "./uuid.ts"
@@ -32,17 +33,30 @@ export interface EndpointMessage {
   readonly receivedAt: Instant
   readonly contentType: string // what the device said of the payload; the adapter is chosen by the device type
   readonly payload: Uint8Array
+  readonly aliases?: AliasTable // of a stateful adapter: what the device's payload before left
 }
 
 export interface Normalized {
   readonly message: NormalizedMessage
+  readonly aliases?: AliasTable // of a stateful adapter: for the device's next payload
   readonly skipped: number // metrics that were absent, of the wrong type or not storable
 }
 
-interface Measured {
+export interface Measured {
   readonly ts: Instant
   readonly clock: Reading["clock"]
   readonly uncertain: boolean
+}
+
+/** An instant that the device sent, judged by how far it may be from received-at. */
+export const judgeClock = (
+  { maxAheadSeconds, maxBehindSeconds }: CompiledDeviceType["config"]["timestamp"],
+  ts: Instant,
+  receivedAt: Instant
+): Measured => {
+  const ahead = ts - receivedAt
+  const clock = ahead > maxAheadSeconds * 1e6 ? "ahead" : -ahead > maxBehindSeconds * 1e6 ? "behind" : undefined
+  return { ts, clock, uncertain: clock !== undefined }
 }
 
 /** The instant of a message: what the device says, or received-at where it says nothing (good) or nothing readable (uncertain). */
@@ -53,15 +67,12 @@ const measuredAt = ({ config, timestampReaders }: CompiledDeviceType, root: unkn
     if (sent !== undefined) break
   }
   if (sent === undefined) return { ts: receivedAt, clock: undefined, uncertain: false }
-  const { format, maxAheadSeconds, maxBehindSeconds } = config.timestamp
-  const ts = parseTimestamp(sent, format)
+  const ts = parseTimestamp(sent, config.timestamp.format)
   if (ts === undefined) return { ts: receivedAt, clock: undefined, uncertain: true }
-  const ahead = ts - receivedAt
-  const clock = ahead > maxAheadSeconds * 1e6 ? "ahead" : -ahead > maxBehindSeconds * 1e6 ? "behind" : undefined
-  return { ts, clock, uncertain: clock !== undefined }
+  return judgeClock(config.timestamp, ts, receivedAt)
 }
 
-const metadataOf = (root: unknown): Reading["metadata"] => {
+export const metadataOf = (root: unknown): Reading["metadata"] => {
   if (typeof root !== "object" || root === null || !Object.hasOwn(root, "metadata")) return undefined
   const metadata: unknown = Reflect.get(root, "metadata")
   if (typeof metadata !== "object" || metadata === null || Array.isArray(metadata)) return undefined
@@ -88,17 +99,52 @@ const isEmpty = (record: object): boolean => {
   return true
 }
 
+/** Whose metrics they are and when they were measured: all of a reading but its own metrics and id. */
+export type ReadingOrigin = Omit<Reading, "readingId" | "metrics" | "quality">
+
+/**
+ * What was extracted from one entry as readings of at most 256 metrics each, under ids derived from the entry.
+ * @param digest SHA-256 of the entry's payload, lower-case hex
+ * @param index place of the entry in the device's message, 0 for an endpoint
+ */
+export const readingsOf = (
+  extracted: Extracted,
+  origin: ReadingOrigin,
+  digest: string,
+  index: number
+): ReadonlyArray<Reading> =>
+  parts(extracted).map(({ metrics, quality }, part) => ({
+    readingId: readingIdOf(origin.deviceId, origin.ts, digest, index, part),
+    ...origin,
+    metrics,
+    ...(!isEmpty(quality) && { quality })
+  }))
+
+/**
+ * Opens a payload of any mode: decoded by its type's adapter, and checked against its schema.
+ * @param limits those of a gateway's message are wider
+ */
+export const openPayload = (
+  compiled: CompiledDeviceType,
+  payload: Uint8Array,
+  limits: StructureLimits = structureLimits,
+  aliases?: AliasTable
+): Result.Result<Decoded, Poison> => {
+  const decoded = compiled.decoder.decode(payload, limits, aliases)
+  if (Result.isFailure(decoded)) return decoded
+  const mismatch = compiled.checkSchema?.(decoded.success.root, payload.byteLength)
+  return mismatch === undefined ? decoded : Result.fail(mismatch)
+}
+
 /**
  * The readings of an endpoint's message, or why it can have none. Pure: the same bytes, received-at and configuration give
  * the same readings with the same ids. A message without a single metric gives one reading without metrics.
  */
 export const normalizeEndpoint = (input: EndpointMessage): Result.Result<Normalized, Poison> => {
   const { compiled, deviceId, payload, receivedAt } = input
-  const decoded = decodeJson(payload)
-  if (Result.isFailure(decoded)) return Result.fail(decoded.failure)
-  const root = decoded.success
-  const mismatch = compiled.checkSchema?.(root, payload.byteLength)
-  if (mismatch !== undefined) return Result.fail(mismatch)
+  const opened = openPayload(compiled, payload, structureLimits, input.aliases)
+  if (Result.isFailure(opened)) return Result.fail(opened.failure)
+  const { aliases, root } = opened.success
   const extracted = new Extracted()
   const failure = compiled.extract(root, extracted)
   if (failure !== undefined) return Result.fail(failure)
@@ -107,17 +153,15 @@ export const normalizeEndpoint = (input: EndpointMessage): Result.Result<Normali
   if (uncertain) extracted.doubt()
   const metadata = metadataOf(root)
   const digest = hash("sha256", payload, "hex")
-  const readings = parts(extracted).map(({ metrics, quality }, part): Reading => ({
-    readingId: readingIdOf(deviceId, ts, digest, 0, part),
+  const origin: ReadingOrigin = {
     deviceId: deviceId as Reading["deviceId"],
     ts,
     ...(clock !== undefined && { clock }),
     deviceTypeId: input.deviceTypeId as Reading["deviceTypeId"],
     typeVersion: input.typeVersion,
-    metrics,
-    ...(!isEmpty(quality) && { quality }),
     ...(metadata !== undefined && { metadata })
-  }))
+  }
+  const readings = readingsOf(extracted, origin, digest, 0)
   const message: NormalizedMessage = {
     messageId: input.messageId as NormalizedMessage["messageId"],
     tenantId: input.tenantId as NormalizedMessage["tenantId"],
@@ -125,7 +169,7 @@ export const normalizeEndpoint = (input: EndpointMessage): Result.Result<Normali
     receivedAt,
     readings
   }
-  return Result.succeed({ message, skipped: extracted.skipped })
+  return Result.succeed({ message, skipped: extracted.skipped, ...(aliases !== undefined && { aliases }) })
 }
 
 const encoder = new TextEncoder()

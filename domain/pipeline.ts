@@ -31,7 +31,7 @@ export const pipeline: ReadonlyArray<Stage> = [
 ]
 
 /** What the bridge writes: its time is the wall clock. */
-const written = [Topics.raw, deadLetterTopic(Topics.raw)] as const
+const written = [Topics.raw, deadLetterTopic(Topics.raw), Topics.connections] as const
 const writtenByTheBridge: ReadonlySet<string> = new Set(written)
 
 export interface Feeds {

@@ -29,10 +29,12 @@ export const LogicalDevices = Schema.Struct({
       typeVersion: Schema.Int,
       port: Schema.optionalKey(Schema.String),
       deviceTimestamp: Schema.optionalKey(Instant), // the child's own, else the gateway's
+      doubtful: Schema.optionalKey(Schema.Boolean), // a timestamp was sent that cannot be read
       payload: Schema.Json
     })
   )
 })
+export type LogicalDevices = typeof LogicalDevices.Type
 /** What one entity measured at one instant: a row of telemetry_frames. Above 256 metrics: several, with their own ids. */
 export const Reading = Schema.Struct({
   readingId: ReadingId,

@@ -20,7 +20,7 @@ export interface Topic {
 /** Fixed for the life of a topic; another count means a `.v2` topic. */
 export const PARTITIONS = 12
 
-/** The topics that carry a device's message, in the order in which it passes through them. */
+/** The topics that carry a device's message, in the order in which it passes through them, and what else is told of it. */
 export const Topics = {
   raw: "telemetry.raw.v1",
   endpoint: "telemetry.endpoint.v1",
@@ -28,7 +28,8 @@ export const Topics = {
   gatewayChunked: "telemetry.gateway_chunked.v1",
   rtu: "telemetry.rtu.v1",
   logicalDevices: "telemetry.logical_devices.v1",
-  normalized: "telemetry.normalized.v1"
+  normalized: "telemetry.normalized.v1",
+  connections: "device.connections.v1"
 } as const
 
 const retained = (name: string, retentionDays: number, retentionGibibytes: number): Topic => ({
@@ -46,7 +47,8 @@ const sources: ReadonlyArray<Topic> = [
   retained(Topics.gatewayChunked, 1, 5),
   retained(Topics.rtu, 1, 5),
   retained(Topics.logicalDevices, 1, 5),
-  retained(Topics.normalized, 1, 5)
+  retained(Topics.normalized, 1, 5),
+  retained(Topics.connections, 1, 5)
 ]
 
 /** The dead-letter topic of a consumed topic. */

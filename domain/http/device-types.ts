@@ -12,7 +12,7 @@ import { RequiredPermission } from "../permissions.ts"
 import { Metrics, Quality } from "../readings.ts"
 import { ifMatch } from "./devices.ts"
 import { Conflict, InvalidRequest, NotFound, PreconditionFailed, Unprocessable } from "./problems.ts"
-import { Cursor, idParams, IsoInstant, label, limit, page, text } from "./scalars.ts"
+import { idParams, IsoInstant, label, page, pageQuery, text } from "./scalars.ts"
 import { Authorization, ReadableRequest } from "./security.ts"
 
 const described = {
@@ -89,12 +89,7 @@ export const TrialResult = Schema.Struct({
 }).annotate({ identifier: "TrialResult" })
 export type TrialResult = typeof TrialResult.Type
 
-export const DeviceTypeQuery = Schema.Struct({
-  limit: Schema.optionalKey(limit(500)),
-  cursor: Schema.optionalKey(Cursor),
-  sort: Schema.optionalKey(Schema.Literals(["name", "-name", "createdAt", "-createdAt"])),
-  q: Schema.optionalKey(text(200))
-})
+export const DeviceTypeQuery = Schema.Struct(pageQuery) // `q`: part of the name
 export type DeviceTypeQuery = typeof DeviceTypeQuery.Type
 
 export class DeviceTypesApi extends HttpApiGroup.make("deviceTypes")

@@ -7,7 +7,7 @@ import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/ht
 import { DeviceId, DeviceTypeId, TenantId, Uuid } from "../ids.ts"
 import { RequiredPermission } from "../permissions.ts"
 import { Conflict, InvalidRequest, NotFound, PreconditionFailed, Unprocessable } from "./problems.ts"
-import { Cursor, idParams, InstantFromIso, IsoInstant, label, limit, page, text } from "./scalars.ts"
+import { idParams, InstantFromIso, IsoInstant, label, page, pageQuery, text } from "./scalars.ts"
 import { Authorization, ReadableRequest } from "./security.ts"
 
 const statuses = ["active", "inactive", "decommissioned"] as const
@@ -64,14 +64,10 @@ export const DeviceChange = Schema.Struct({
 }).annotate({ identifier: "DeviceChange" })
 export type DeviceChange = typeof DeviceChange.Type
 
-export const DeviceSort = Schema.Literals(["name", "-name", "createdAt", "-createdAt"])
 export const DeviceQuery = Schema.Struct({
-  limit: Schema.optionalKey(limit(500)), // 100 unless told
-  cursor: Schema.optionalKey(Cursor),
-  sort: Schema.optionalKey(DeviceSort), // by name unless told; "-" is descending
+  ...pageQuery, // `q`: part of name, serial number or external id
   status: Schema.optionalKey(Schema.Literals(statuses)),
-  deviceTypeId: Schema.optionalKey(DeviceTypeId),
-  q: Schema.optionalKey(text(200)) // part of name, serial number or external id
+  deviceTypeId: Schema.optionalKey(DeviceTypeId)
 })
 export type DeviceQuery = typeof DeviceQuery.Type
 

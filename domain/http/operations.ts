@@ -40,7 +40,7 @@ export const ConsumerState = Schema.Struct({
   end: Offset,
   lag: Schema.Int,
   lagSeconds: Schema.Finite,
-  state: Schema.Literals(["running", "waiting", "stopped", "elsewhere"]), // elsewhere: not consumed by this process
+  state: Schema.Literals(["running", "waiting", "stopped", "elsewhere"]), // elsewhere: another process reads it, or none
   detail: Schema.NullOr(Schema.String)
 }).annotate({ identifier: "ConsumerState" })
 

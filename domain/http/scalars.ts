@@ -73,5 +73,13 @@ export const limit = (most: number) => Schema.Int.check(Schema.isBetween({ minim
 /** Where the next page goes on: opaque, as the answer before gave it. */
 export const Cursor = Schema.String.check(Schema.isMaxLength(2_000))
 
+/** What every list is asked for: how many items (100 unless told), from where on, in which order, and which text they hold. */
+export const pageQuery = {
+  limit: Schema.optionalKey(limit(500)),
+  cursor: Schema.optionalKey(Cursor),
+  sort: Schema.optionalKey(Schema.Literals(["name", "-name", "createdAt", "-createdAt"])), // by name unless told; "-" is descending
+  q: Schema.optionalKey(text(200))
+}
+
 export const page = <S extends Schema.Top>(item: S, identifier: string) =>
   Schema.Struct({ items: Schema.Array(item), nextCursor: Schema.NullOr(Schema.String) }).annotate({ identifier })

@@ -78,7 +78,7 @@ from (values
     "processingMode": "gateway_chunked",
     "chunkingConfig": {},
     "demuxStrategy": {
-      "childDevicesPath": "$.devices", "childDeviceIdPath": "$.beaconId",
+      "childDevicesPath": "$.data.devices", "childDeviceIdPath": "$.beaconId",
       "autoCreateChildren": true, "childDeviceTypeId": "d0000000-0000-4000-8000-000000000205"
     }
   }$$),

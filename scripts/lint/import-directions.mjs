@@ -7,7 +7,16 @@
 import { dirname, join, relative, sep } from "node:path"
 
 /** What the domain may import besides its own files. */
-const domainDependencies = new Set(["effect", "ajv", "jsonata", "jsonpath-plus", "re2js", "node:crypto"])
+const domainDependencies = new Set([
+  "effect",
+  "ajv",
+  "jsonata",
+  "jsonpath-plus",
+  "re2js",
+  "cborg",
+  "protobufjs",
+  "node:crypto"
+])
 
 /** The package that a path within the checkout belongs to, as its folder: `domain`, `layers`, `services/api`; else undefined. */
 const packageOfPath = (path) => {
