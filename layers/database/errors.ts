@@ -31,8 +31,9 @@ export const isRefusal = (error: SqlError): boolean => {
   return state !== undefined && (state.startsWith("22") || state.startsWith("23"))
 }
 
-/** Insufficient resources (disk full, too many connections), operator intervention, system error: they pass. */
-const passing = /^(08|53|57P|58|40|55P03|57014|25006)/
+/** Insufficient resources (disk full, too many connections), operator intervention, a database that takes no connections at
+ * the moment, system error: they pass. */
+const passing = /^(08|53|57P|58|40|55000|55P03|57014|25006)/
 
 /** The same statement may succeed later, without anybody changing it. */
 export const isUnavailable = (error: SqlError): boolean => {

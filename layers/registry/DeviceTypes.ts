@@ -27,7 +27,7 @@ import {
   type VersionRow
 } from "./deviceTypeRow.ts"
 import { newId } from "./newId.ts"
-import { containing, type Page, pageClauses, toPage } from "./paging.ts"
+import { containing, type Page, readPage } from "./paging.ts"
 import {
   type BadCursor,
   NotRegistered,
@@ -111,16 +111,9 @@ export class DeviceTypes extends Context.Service<
       })
 
       const list = Effect.fn("DeviceTypes.list")(function* (actor: Actor, query: DeviceTypeQuery) {
-        const sort = query.sort ?? "name"
-        const limit = query.limit ?? 100
-        const clauses = yield* Effect.fromResult(pageClauses(sql, sort, query.cursor))
-        const where: Array<Fragment> = [clauses.after]
-        if (query.q !== undefined && query.q !== "") where.push(sql`item.name ilike ${containing(query.q)}`)
-        const rows = yield* select(sql.and(where), sql`${clauses.order} limit ${limit + 1}`, clauses.sorted).pipe(
-          scoped(actor),
-          orUnavailable
-        )
-        return toPage(rows, limit, sort, toSummary)
+        const filters = query.q === undefined || query.q === "" ? [] : [sql`item.name ilike ${containing(query.q)}`]
+        const found = (...clauses: Parameters<typeof select>) => select(...clauses).pipe(scoped(actor), orUnavailable)
+        return yield* readPage(sql, query, filters, found, toSummary)
       })
 
       const get = Effect.fn("DeviceTypes.get")((actor: Actor, id: string) => one(id).pipe(scoped(actor), orUnavailable))

@@ -10,7 +10,7 @@ import { type Fragment } from "effect/sql/Statement"
 import { inTenant } from "../database/inTenant.ts"
 import { AppSql } from "../database/Sql.ts"
 import { type DeviceRow, toDevice } from "./deviceRow.ts"
-import { containing, type Page, pageClauses, toPage } from "./paging.ts"
+import { containing, type Page, readPage } from "./paging.ts"
 import {
   type BadCursor,
   BadReference,
@@ -77,23 +77,17 @@ export class Devices extends Context.Service<
       })
 
       const list = Effect.fn("Devices.list")(function* (actor: Actor, query: DeviceQuery) {
-        const sort = query.sort ?? "name"
-        const limit = query.limit ?? 100
-        const clauses = yield* Effect.fromResult(pageClauses(sql, sort, query.cursor))
-        const where: Array<Fragment> = [clauses.after]
-        if (query.status !== undefined) where.push(sql`item.status = ${query.status}`)
-        if (query.deviceTypeId !== undefined) where.push(sql`item.device_type_id = ${query.deviceTypeId}::uuid`)
+        const filters: Array<Fragment> = []
+        if (query.status !== undefined) filters.push(sql`item.status = ${query.status}`)
+        if (query.deviceTypeId !== undefined) filters.push(sql`item.device_type_id = ${query.deviceTypeId}::uuid`)
         if (query.q !== undefined && query.q !== "") {
           const pattern = containing(query.q)
-          where.push(
+          filters.push(
             sql`(item.name ilike ${pattern} or item.serial_number ilike ${pattern} or item.external_id ilike ${pattern})`
           )
         }
-        const rows = yield* select(sql.and(where), sql`${clauses.order} limit ${limit + 1}`, clauses.sorted).pipe(
-          scoped(actor),
-          orUnavailable
-        )
-        return toPage(rows, limit, sort, toDevice)
+        const found = (...clauses: Parameters<typeof select>) => select(...clauses).pipe(scoped(actor), orUnavailable)
+        return yield* readPage(sql, query, filters, found, toDevice)
       })
 
       const get = Effect.fn("Devices.get")((actor: Actor, id: string) => one(id).pipe(scoped(actor), orUnavailable))

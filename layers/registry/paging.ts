@@ -3,7 +3,7 @@
  * while items are added and removed.
  * @module
  */
-import { Result, Schema } from "effect"
+import { Effect, Result, Schema } from "effect"
 import { type SqlClient } from "effect/sql"
 import { type Fragment } from "effect/sql/Statement"
 import { BadCursor } from "./refusals.ts"
@@ -65,20 +65,36 @@ const timestamp = /^\d{4,6}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(\.\d+)?[+-]\d{2}(:\d{2
 const isPlaceOf = (type: "text" | "timestamptz", [, value, id]: typeof Place.Type) =>
   uuid.test(id) && !value.includes("\0") && value.isWellFormed() && (type === "text" || timestamp.test(value))
 
-/** One page of rows that were asked for with one more than `limit`. */
-export const toPage = <Row extends { readonly id: string; readonly sorted: string }, A>(
-  rows: ReadonlyArray<Row>,
-  limit: number,
-  sort: Sort,
+/** What a list is asked for; by name and 100 items unless told. */
+export interface PageQuery {
+  readonly sort?: Sort
+  readonly limit?: number
+  readonly cursor?: string
+}
+
+/** One page of the rows that `select` finds, a select over the alias `item` with `sorted` among its columns. */
+export const readPage = Effect.fnUntraced(function* <
+  Row extends { readonly id: string; readonly sorted: string },
+  A,
+  E
+>(
+  sql: SqlClient.SqlClient,
+  { cursor, limit = 100, sort = "name" }: PageQuery,
+  filters: ReadonlyArray<Fragment>,
+  select: (where: Fragment, rest: Fragment, sorted: Fragment) => Effect.Effect<ReadonlyArray<Row>, E>,
   toItem: (row: Row) => A
-): Page<A> => {
+) {
+  const { after, order, sorted } = yield* Effect.fromResult(pageClauses(sql, sort, cursor))
+  // One more than is shown tells whether there is a next page.
+  const rows = yield* select(sql.and([after, ...filters]), sql`${order} limit ${limit + 1}`, sorted)
   const shown = rows.slice(0, limit)
   const last = shown.at(-1)
-  return {
+  const page: Page<A> = {
     items: shown.map(toItem),
     nextCursor: rows.length > limit && last !== undefined ? encodeCursor([sort, last.sorted, last.id]) : null
   }
-}
+  return page
+})
 
 /** A pattern for `ilike` that finds the text anywhere. */
 export const containing = (text: string): string => `%${text.replaceAll(/[\\%_]/g, "\\$&")}%`

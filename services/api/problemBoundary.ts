@@ -6,12 +6,14 @@
 import { randomUUID } from "node:crypto"
 import { Cause, Effect } from "effect"
 import { Headers, HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { allowedMethods } from "./allowedMethods.ts"
 
 const problemType = "application/problem+json"
 
 const titles: Readonly<Record<number, readonly [name: string, title: string]>> = {
   400: ["invalid-request", "The request is not valid"],
   404: ["not-found", "Not found"],
+  405: ["method-not-allowed", "The address does not know this method"],
   413: ["body-too-large", "The request body is too large"],
   415: ["unsupported-media-type", "The content type is not supported here"],
   503: ["unavailable", "Not available at the moment"]
@@ -58,6 +60,14 @@ const withRequestId = (response: HttpServerResponse.HttpServerResponse, requestI
 const requestIdOf = (presented: string | undefined) =>
   presented !== undefined && /^[\w.:-]{1,100}$/.test(presented) ? presented : randomUUID()
 
+/** No route of this server: there is no such address, or it knows other methods. */
+const withoutRoute = ({ method, url }: HttpServerRequest.HttpServerRequest) => {
+  const allowed = allowedMethods(url)
+  return allowed.length === 0 || allowed.includes(method)
+    ? HttpServerResponse.empty({ status: 404 })
+    : HttpServerResponse.empty({ status: 405, headers: { allow: allowed.join(", ") } })
+}
+
 /** For every route of the server, and for addresses without one. */
 export const problemBoundary = HttpRouter.middleware(
   (handled) =>
@@ -69,6 +79,7 @@ export const problemBoundary = HttpRouter.middleware(
           ? Effect.failCause(cause)
           : Effect.gen(function* () {
               const [response] = yield* HttpServerError.causeResponse(cause)
+              if (response.status === 404) return withoutRoute(request)
               if (response.status >= 500) {
                 yield* Effect.logError(`${request.method} ${request.url.split("?")[0]} failed`, cause).pipe(
                   Effect.annotateLogs({ requestId })

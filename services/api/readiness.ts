@@ -29,14 +29,15 @@ export const FurtherDependencies = Context.Reference<ReadonlyArray<Dependency>>(
 const patience = "2 seconds"
 
 const stoppedConsumers = (registry: StatusRegistry): Dependency => {
-  const groups = () => [
-    ...new Set(
-      registry
-        .all()
-        .filter(({ status }) => status._tag === "Stopped")
-        .map(({ group }) => group)
-    )
-  ]
+  const groups = () =>
+    [
+      ...new Set(
+        registry
+          .all()
+          .filter(({ status }) => status._tag === "Stopped")
+          .map(({ group }) => group)
+      )
+    ].toSorted()
   return {
     name: "consumers",
     check: Effect.suspend(() => (groups().length === 0 ? Effect.void : Effect.fail("stopped"))),

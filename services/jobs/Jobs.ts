@@ -1,5 +1,5 @@
 /**
- * The work that nobody asks for: partitions of telemetry, their retention, and rollups. One process does it at a time, the
+ * The work that nobody asks for: partitions of telemetry, their retention, rollups, and expired sessions. One process does it at a time, the
  * owner of an advisory lock; the others stand by.
  * @module
  */
@@ -8,6 +8,7 @@ import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import * as Rollups from "@argusiq/layers/telemetry/Rollups.ts"
 import { Clock, Config, type Duration, Effect, Metric } from "effect"
 import { type SqlError } from "effect/sql/SqlError"
+import { removeExpiredSessions } from "./expiredSessions.ts"
 import { type Care, careFor, oldestKept } from "./partitionCare.ts"
 
 const day = 86_400_000
@@ -61,6 +62,8 @@ export const run = Effect.fnUntraced(function* (pauses: Pauses = usualPauses) {
       "telemetry_raw",
       yield* careFor(sql, rawTable, { keep: limits.rawKeep, maxBytes: limits.rawMaxBytes }, now)
     )
+    const sessions = yield* removeExpiredSessions(sql)
+    if (sessions > 0) yield* Effect.logInfo(`${sessions} expired refresh tokens removed`)
   })
   const rollUp = Effect.gen(function* () {
     yield* Rollups.advance(sql, yield* Clock.currentTimeMillis)
@@ -90,7 +93,9 @@ export const run = Effect.fnUntraced(function* (pauses: Pauses = usualPauses) {
     })
   )
   return yield* whileOwner.pipe(
-    Effect.catch((error: SqlError) => Effect.logWarning("Care for partitions and rollups failed; trying again", error)),
+    Effect.catch((error: SqlError) =>
+      Effect.logWarning("Care for partitions, rollups and sessions failed; trying again", error)
+    ),
     Effect.andThen(Effect.sleep(pauses.standBy)),
     Effect.forever
   )

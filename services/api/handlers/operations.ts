@@ -3,11 +3,11 @@ import { NotFound } from "@argusiq/domain/http/problems.ts"
 import { RestApi } from "@argusiq/domain/http/rest.ts"
 import { isoFromMicros } from "@argusiq/domain/http/scalars.ts"
 import { topicTable } from "@argusiq/domain/topics.ts"
-import { Bus, type StoredRecord, type TopicPartition } from "@argusiq/layers/bus/Bus.ts"
-import { ConsumerStatus, type PartitionReport } from "@argusiq/layers/bus/consumer/ConsumerStatus.ts"
+import { Bus, type StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import { Profiles } from "@argusiq/layers/profiles/Profiles.ts"
 import { Effect, Stream } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
+import { makeConsumers } from "../consumers.ts"
 import { orProblem } from "../refusals.ts"
 
 /** An answer holds the record with which it exceeds this, and none after it. */
@@ -30,15 +30,8 @@ const shown = ({ appendedAt, headers, key, offset, partition, value }: StoredRec
   ...payloadOf(value)
 })
 
-const states = { Running: "running", Waiting: "waiting", Stopped: "stopped" } as const
-const detailOf = ({ status }: PartitionReport): string | null => {
-  if (status._tag === "Running") return null
-  return status._tag === "Waiting" ? status.reason : status.explanation
-}
 const notStopped = new NotFound({ detail: "No partition so named has stopped." })
 const noSuchTopic = new NotFound({ detail: "There is no such topic or partition." })
-const keyOf = (group: string, at: TopicPartition) => `${group}/${at.topic}/${at.partition}`
-
 const orNoSuchTopic = <A, E>(effect: Effect.Effect<A, E | UnknownTopic | BusUnavailable>) =>
   effect.pipe(Effect.catchTag("UnknownTopic", () => Effect.fail(noSuchTopic)))
 
@@ -48,7 +41,7 @@ export const operations = HttpApiBuilder.group(
   Effect.fnUntraced(function* (handlers) {
     const bus = yield* Bus
     const profiles = yield* Profiles
-    const status = yield* ConsumerStatus
+    const consumers = yield* makeConsumers
 
     const topics = Effect.gen(function* () {
       const items = yield* Effect.forEach(topicTable.values(), (topic) =>
@@ -67,37 +60,6 @@ export const operations = HttpApiBuilder.group(
         })
       )
       return { items }
-    })
-
-    const consumers = Effect.gen(function* () {
-      const reports = new Map(status.all().map((report) => [keyOf(report.group, report), report]))
-      const groups = new Set(Array.from(reports.values(), (report) => report.group))
-      const lags = yield* Effect.forEach(groups, (group) =>
-        Effect.map(bus.lag(group), (lag) => lag.map((at) => ({ group, ...at })))
-      )
-      const items = yield* Effect.forEach(lags.flat(), (at) =>
-        Effect.map(bus.range(at), ({ end }) => {
-          const report = reports.get(keyOf(at.group, at))
-          return {
-            group: at.group,
-            topic: at.topic,
-            partition: at.partition,
-            next: report?.status._tag === "Stopped" ? report.status.error.offset : String(at.offset),
-            end: String(end),
-            lag: Number(at.records),
-            lagSeconds: at.seconds,
-            state: report === undefined ? ("elsewhere" as const) : states[report.status._tag],
-            detail: report === undefined ? null : detailOf(report)
-          }
-        })
-      )
-      return { items }
-    })
-
-    const accept = Effect.fnUntraced(function* (payload: TopicPartition & { readonly group: string }) {
-      const report = status.all().find((one) => keyOf(one.group, one) === keyOf(payload.group, payload))
-      if (report?.status._tag !== "Stopped") return yield* notStopped
-      return { next: String(yield* report.status.accept) }
     })
 
     return handlers.handleAll({
@@ -128,9 +90,13 @@ export const operations = HttpApiBuilder.group(
           const last = records.at(-1)
           return { items: records.map(shown), next: String(last === undefined ? from : last.offset + 1n) }
         }).pipe(orNoSuchTopic, orProblem),
-      consumers: () => consumers.pipe(Effect.catchTag("UnknownTopic", Effect.die), orProblem),
+      consumers: () => consumers.list.pipe(Effect.catchTag("UnknownTopic", Effect.die), orProblem),
       accept: ({ payload }) =>
-        accept(payload).pipe(
+        Effect.gen(function* () {
+          const next = yield* consumers.accept(payload)
+          return next === undefined ? yield* notStopped : { next: String(next) }
+        }).pipe(
+          Effect.catchTag("UnknownTopic", Effect.die),
           Effect.catchTag("Fenced", () => Effect.fail(notStopped)),
           orProblem
         ),

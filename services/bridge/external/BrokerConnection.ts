@@ -6,11 +6,11 @@
 import { MAX_PAYLOAD_BYTES } from "@argusiq/domain/bridge.ts"
 import { connect as connectPlain, isIP, type Socket } from "node:net"
 import { connect as connectTls } from "node:tls"
-import { type ByteBudget, type Reader } from "../ByteBudget.ts"
+import { type ByteBudget } from "../ByteBudget.ts"
 import { type Incoming, type Origin } from "../Incoming.ts"
 import { Acknowledgements } from "../mqtt/Acknowledgements.ts"
 import { readControlPacket } from "../mqtt/control-packet.ts"
-import { PacketFramer, type PacketSink } from "../mqtt/PacketFramer.ts"
+import { Hold, Intake, type IntakeOwner } from "../mqtt/Intake.ts"
 import { readPublish } from "../mqtt/publish-packet.ts"
 import { Puback } from "../mqtt/replies.ts"
 import * as Request from "./requests.ts"
@@ -23,15 +23,12 @@ const KEPT_PAYLOAD_BYTES = MAX_PAYLOAD_BYTES + 1_048_576
 const MAX_CONTROL_PACKET_BYTES = 65_536
 const CONNECT_TIMEOUT_MILLIS = 10_000
 const KEEP_ALIVE_SECONDS = 30
-const LINGER_MILLIS = 1_000
 
 const SUBSCRIBE_ID = 1
 const UNSUBSCRIBE_ID = 2
 
-/** Why the connection does not read, as bits. */
-const BudgetSpent = 1
-const AwaitingRoom = 2
-const Leaving = 4
+/** Why the connection does not read, besides the intake's own reasons. */
+const Leaving = Hold.own
 
 /** How a connection came to its end. Unanswered: the broker closed it instead of answering CONNECT. */
 export interface Ended {
@@ -73,20 +70,18 @@ const disconnects: Readonly<Record<number, string>> = {
 }
 const hex = (code: number) => `0x${code.toString(16).padStart(2, "0")}`
 
-export class BrokerConnection implements Reader, PacketSink {
+export class BrokerConnection implements IntakeOwner {
   readonly #settings: BrokerSettings
   readonly #version: Request.Version
   readonly #around: Surroundings
   readonly #socket: Socket
-  readonly #framer = new PacketFramer(this)
+  readonly #intake: Intake
   readonly #acknowledgements = new Acknowledgements((bytes) => this.#write(bytes))
   readonly #connectTimer: NodeJS.Timeout
   #pingTimer: NodeJS.Timeout | undefined
   #stage: "connecting" | "open" | "ended" = "connecting"
   #established = false
   #heard = true
-  #holds = 0
-  #reserved = 0
   #unflushed = 0
   #resumed = false
 
@@ -104,47 +99,23 @@ export class BrokerConnection implements Reader, PacketSink {
       this.#established = true
       this.#write(Request.connect(version, settings, KEEP_ALIVE_SECONDS))
     })
-    this.#socket.on("data", (chunk: Buffer) => this.#guard(() => this.#framer.feed(chunk)))
     this.#socket.on("error", (error) => this.#end("lost", `cannot be reached (${error.message})`))
     this.#socket.on("end", () => this.#closed())
     this.#socket.on("close", () => this.#closed())
     this.#connectTimer = setTimeout(() => this.#end("lost", "does not answer"), CONNECT_TIMEOUT_MILLIS)
-    around.budget.add(this)
+    this.#intake = new Intake(this.#socket, around.budget, this)
   }
 
   // ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  pause() {
-    this.#hold(BudgetSpent)
-  }
-  resume() {
-    this.#release(BudgetSpent)
+  /** What the broker sent meanwhile has not been looked at. */
+  resumed() {
+    this.#heard = true
   }
 
-  #hold(why: number) {
-    if (this.#holds === 0) {
-      this.#socket.pause()
-      this.#framer.hold()
-    }
-    this.#holds |= why
-  }
-
-  #release(why: number) {
-    if ((this.#holds & why) === 0) return
-    this.#holds &= ~why
-    if (this.#holds !== 0 || this.#stage === "ended") return
-    this.#heard = true // what the broker sent meanwhile has not been looked at
-    this.#guard(() => this.#framer.resume())
-    if (this.#holds === 0) this.#socket.resume()
-  }
-
-  #guard(read: () => void) {
-    try {
-      read()
-    } catch (defect) {
-      this.#around.fault(defect)
-      this.#end("lost", "sent something on which the bridge failed")
-    }
+  fault(defect: unknown) {
+    this.#around.fault(defect)
+    this.#end("lost", "sent something on which the bridge failed")
   }
 
   limit(header: number) {
@@ -155,23 +126,10 @@ export class BrokerConnection implements Reader, PacketSink {
     this.#end("lost", "sent a packet that is none of MQTT")
   }
 
-  #granted = () => this.#release(AwaitingRoom)
-  reserve(length: number) {
-    this.#reserved = length
-    if (!this.#around.budget.reserve(length, this.#granted)) this.#hold(AwaitingRoom)
-  }
-  #unreserve() {
-    if (this.#reserved === 0) return
-    const reserved = this.#reserved
-    this.#reserved = 0
-    this.#around.budget.unreserve(reserved, this.#granted)
-  }
-
   packet(header: number, body: Buffer) {
     this.#heard = true
     if (header >> 4 === 3) this.#publish(header, body)
     else this.#control(header, body)
-    this.#unreserve()
   }
 
   #publish(header: number, body: Buffer) {
@@ -251,7 +209,7 @@ export class BrokerConnection implements Reader, PacketSink {
   }
 
   #ping() {
-    if (!this.#heard && this.#holds === 0) return this.#end("lost", "has fallen silent")
+    if (!this.#heard && !this.#intake.heldBut(0)) return this.#end("lost", "has fallen silent")
     this.#heard = false
     this.#write(Request.pingRequest)
   }
@@ -260,7 +218,7 @@ export class BrokerConnection implements Reader, PacketSink {
 
   /** Reads no more; true when nothing is left to acknowledge. */
   drained() {
-    this.#hold(Leaving)
+    this.#intake.hold(Leaving)
     return this.#stage !== "open" || (this.#unflushed === 0 && this.#acknowledgements.settled)
   }
 
@@ -285,13 +243,8 @@ export class BrokerConnection implements Reader, PacketSink {
     this.#stage = "ended"
     clearTimeout(this.#connectTimer)
     clearInterval(this.#pingTimer)
-    this.#framer.stop()
-    this.#socket.end()
-    this.#socket.resume()
-    setTimeout(() => this.#socket.destroy(), LINGER_MILLIS).unref()
-    this.#unreserve()
+    this.#intake.close()
     this.#acknowledgements.forget()
-    this.#around.budget.remove(this)
     this.#around.ended({ kind, reason })
   }
 }

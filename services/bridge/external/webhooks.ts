@@ -3,13 +3,13 @@
  * @module
  */
 import { BrokerEvent, BrokerMessage, IngestApi } from "@argusiq/domain/http/ingest.ts"
+import { type DeviceProfile } from "@argusiq/domain/device-type.ts"
 import { isUuid } from "@argusiq/domain/uuid.ts"
 import { Profiles } from "@argusiq/layers/profiles/Profiles.ts"
-import { Effect, Option, PubSub } from "effect"
+import { Effect, Option } from "effect"
 import { type HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
-import { nextReceivedAt } from "../Arrivals.ts"
-import { DeviceConnections } from "../DeviceConnections.ts"
+import { DeviceConnections, type SeenConnection } from "../DeviceConnections.ts"
 import { answer, busy, databaseAway } from "../http/refusal.ts"
 import { type Incoming } from "../Incoming.ts"
 import { Ingest } from "../Ingest.ts"
@@ -48,6 +48,22 @@ const takeMessages = Effect.fnUntraced(
 /** Of the user name, since the broker has checked it; anybody chooses a client id. */
 const deviceIdOf = ({ username }: typeof BrokerEvent.Type) => (username ?? "").toLowerCase()
 
+/** The reasons of brokers for ending a connection in favour of another with its client id, which they tell of as well. */
+const takeovers: ReadonlySet<unknown> = new Set(["takenover", "takeover", "discarded"])
+
+const seen = (
+  { clientid, event, reason, timestamp }: typeof BrokerEvent.Type,
+  { deviceId, tenantId }: DeviceProfile
+): SeenConnection => ({
+  deviceId,
+  tenantId,
+  connected: event === "client.connected",
+  clientId: clientid,
+  connectionId: clientid, // a broker has one connection of a client id at a time
+  ...(typeof timestamp === "number" && { at: timestamp * 1000 }),
+  ...(event === "client.disconnected" && typeof reason === "string" && { reason })
+})
+
 const takeEvents = Effect.fnUntraced(
   function* (request: Request) {
     const { budget } = yield* Ingest
@@ -55,22 +71,17 @@ const takeEvents = Effect.fnUntraced(
     const { items } = yield* readEvents(request, budget)
     const named = items.map(deviceIdOf).filter(isUuid)
     const devices = yield* (yield* Profiles).devices(named)
-    const connections = yield* DeviceConnections
-    let known = 0
-    for (const item of items) {
+    const known = items.flatMap((item) => {
       const device = devices.get(deviceIdOf(item))
-      if (device === undefined) continue
-      known++
-      PubSub.publishUnsafe(connections, {
-        kind: item.event === "client.connected" ? "connected" : "disconnected",
-        deviceId: device.deviceId,
-        tenantId: device.tenantId,
-        clientId: item.clientid,
-        at: typeof item.timestamp === "number" ? item.timestamp * 1000 : nextReceivedAt(),
-        ...(typeof item.reason === "string" && { reason: item.reason })
-      })
-    }
-    return HttpServerResponse.jsonUnsafe({ known, unknown: items.length - known })
+      return device === undefined ? [] : [{ item, device }]
+    })
+    const told = known.filter(({ item }) => item.event === "client.connected" || !takeovers.has(item.reason))
+    const connections = yield* DeviceConnections
+    const delivered = yield* connections
+      .deliver(told.map(({ device, item }) => seen(item, device)))
+      .pipe(Effect.timeoutOption(PUBLISH_TIMEOUT))
+    if (!Option.getOrElse(delivered, () => false)) return yield* busy
+    return HttpServerResponse.jsonUnsafe({ known: known.length, unknown: items.length - known.length })
   },
   Effect.scoped,
   Effect.catchTag(["DatabaseUnavailable", "CacheUnavailable"], () => databaseAway),

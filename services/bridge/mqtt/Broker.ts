@@ -4,15 +4,25 @@
  */
 import { type MqttClient } from "@argusiq/domain/mqtt-permission.ts"
 import { type ByteBudget } from "../ByteBudget.ts"
+import { type Credential } from "../DeviceLogin.ts"
 import { type Incoming } from "../Incoming.ts"
 import { type Connection } from "./Connection.ts"
+import { type EndReason } from "./replies.ts"
 import { type Sessions } from "./Sessions.ts"
 
 /** Unavailable: whether the key is right cannot be known at this moment. */
 export type Login =
-  | { readonly _tag: "Accepted"; readonly sender: MqttClient }
+  | { readonly _tag: "Accepted"; readonly sender: MqttClient; readonly credential: Credential }
   | { readonly _tag: "Refused" }
   | { readonly _tag: "Unavailable" }
+
+/** A connection that has logged in. */
+export interface Admitted {
+  readonly sender: MqttClient
+  readonly credential: Credential
+  readonly clientId: string
+  readonly connectionId: string
+}
 
 export interface Broker {
   readonly limits: {
@@ -26,9 +36,8 @@ export interface Broker {
   login(username: string, password: Uint8Array, answer: (login: Login) => void): void
   /** `done` is called once, when the message is durable. */
   offer(message: Incoming, done: () => void): void
-  connected(device: MqttClient, clientId: string): void
-  /** `reason`: for people, of few values. */
-  disconnected(device: MqttClient, clientId: string, reason: string): void
+  connected(admitted: Admitted): void
+  disconnected(admitted: Admitted, reason: EndReason): void
   /** Something was refused, for a reason of few values. */
   count(reason: string): void
   /** Something that must not happen did: for the log. */

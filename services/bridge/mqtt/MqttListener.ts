@@ -4,15 +4,16 @@
  * @module
  */
 import { Profiles } from "@argusiq/layers/profiles/Profiles.ts"
-import { Cause, Config, Duration, Effect, Exit, Metric, PubSub, Schema } from "effect"
+import { Cause, Config, Duration, Effect, Exit, Metric, Schema } from "effect"
 import { createServer, type Server } from "node:net"
-import { nextReceivedAt } from "../Arrivals.ts"
 import { DeviceConnections } from "../DeviceConnections.ts"
-import { isNameOf, keyOwner } from "../DeviceLogin.ts"
+import { credentialOf, isNameOf, keyOwner } from "../DeviceLogin.ts"
 import { Ingest } from "../Ingest.ts"
 import * as metrics from "../metrics.ts"
 import { type Broker, type Login } from "./Broker.ts"
 import { Connection } from "./Connection.ts"
+import { watchLogins } from "./LoginWatch.ts"
+import { endInWords } from "./replies.ts"
 import { Sessions } from "./Sessions.ts"
 
 const KEEP_ALIVE_SECONDS = 300
@@ -50,7 +51,8 @@ const login = Effect.fnUntraced(
     const profiles = yield* Profiles
     // So that its first message finds it in memory. What is there already serves while the database is away.
     if (profiles.cachedDevice(owner.deviceId) === undefined) yield* profiles.devices([owner.deviceId])
-    return { _tag: "Accepted", sender: { deviceId: owner.deviceId, tenantId: owner.tenantId } } as const
+    const sender = { deviceId: owner.deviceId, tenantId: owner.tenantId }
+    return { _tag: "Accepted", sender, credential: credentialOf(password) } as const
   },
   Effect.catchCause((cause) =>
     Cause.hasInterruptsOnly(cause)
@@ -64,7 +66,7 @@ const login = Effect.fnUntraced(
 export const listen = Effect.gen(function* () {
   const { host, port, connectTimeout, maxConnections } = yield* settings
   const ingest = yield* Ingest
-  const connectionEvents = yield* DeviceConnections
+  const deviceConnections = yield* DeviceConnections
   const context = yield* Effect.context<Profiles>()
   const run = Effect.runForkWith(context)
 
@@ -79,18 +81,24 @@ export const listen = Effect.gen(function* () {
       fiber.addObserver((exit) => answer(Exit.isSuccess(exit) ? exit.value : unavailable))
     },
     offer: ingest.offer,
-    connected: (device, clientId) => {
-      PubSub.publishUnsafe(connectionEvents, { kind: "connected", ...device, clientId, at: nextReceivedAt() })
-    },
-    disconnected: (device, clientId, reason) => {
-      PubSub.publishUnsafe(connectionEvents, {
-        kind: "disconnected",
-        ...device,
+    connected: ({ clientId, connectionId, sender }) =>
+      deviceConnections.note({
+        ...sender,
+        connected: true,
         clientId,
-        at: nextReceivedAt(),
-        reason
-      })
-    },
+        connectionId,
+        connections: broker.sessions.connectionsOf(sender.deviceId)
+      }),
+    disconnected: ({ clientId, connectionId, sender }, reason) =>
+      deviceConnections.note({
+        ...sender,
+        connected: false,
+        clientId,
+        connectionId,
+        // The one that takes over begins when the one before has ended.
+        connections: broker.sessions.connectionsOf(sender.deviceId) + (reason === "takenOver" ? 1 : 0),
+        reason: endInWords(reason)
+      }),
     count: (reason) => metrics.refused.pipe(Metric.withAttributes({ reason })).updateUnsafe(1, context),
     fault: (defect) => void run(Effect.logError("A fault of the bridge ended an MQTT connection", defect))
   }
@@ -129,6 +137,7 @@ export const listen = Effect.gen(function* () {
     Effect.sync(() => setInterval(sweep, SWEEP_MILLIS)),
     (timer) => Effect.sync(() => clearInterval(timer))
   )
+  yield* Effect.forkScoped(watchLogins(connections))
   const address = server.address()
   return { host, port: typeof address === "object" && address !== null ? address.port : port }
 })

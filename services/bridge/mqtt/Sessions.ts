@@ -65,6 +65,13 @@ export class Sessions {
     return { session, present }
   }
 
+  /** The connections that the device has. */
+  connectionsOf(deviceId: string) {
+    let connections = 0
+    for (const { takenOver } of this.#byDevice.get(deviceId)?.values() ?? []) if (takenOver !== undefined) connections++
+    return connections
+  }
+
   /** The connection that used the session is gone. */
   leave(deviceId: string, session: Session, now: number) {
     session.takenOver = undefined

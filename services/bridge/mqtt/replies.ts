@@ -21,16 +21,32 @@ export const ConnectRefusal = {
 } as const
 export type ConnectRefusal = keyof typeof ConnectRefusal
 
-/** Reason codes of the server's DISCONNECT, which only MQTT 5 has. */
-export const DisconnectReason = {
-  malformed: 0x81,
-  protocolError: 0x82,
-  shuttingDown: 0x8b,
-  keepAlive: 0x8d,
-  takenOver: 0x8e,
-  receiveMaximum: 0x93,
-  packetTooLarge: 0x95
+/** Why the server ends a connection: the code of its DISCONNECT, which only MQTT 5 has, and words for people. */
+const serverEnds = {
+  malformed: { code: 0x81, words: "sent a malformed packet" },
+  protocolError: { code: 0x82, words: "broke the protocol" },
+  notAuthorized: { code: 0x87, words: "its key is not valid any more" },
+  shuttingDown: { code: 0x8b, words: "the platform was shut down" },
+  keepAlive: { code: 0x8d, words: "was silent for too long" },
+  takenOver: { code: 0x8e, words: "connected again under the same client id" },
+  receiveMaximum: { code: 0x93, words: "sent more than it was allowed to without acknowledgement" },
+  packetTooLarge: { code: 0x95, words: "sent a packet that is too large" }
 } as const
+export type ServerEnd = keyof typeof serverEnds
+/** Ends about which nothing is said to the client. */
+const otherEnds = {
+  disconnected: "said good-bye",
+  closed: "closed the connection",
+  error: "the connection broke",
+  unread: "did not read what it was sent",
+  fault: "the bridge failed on what it sent"
+} as const
+export type EndReason = ServerEnd | keyof typeof otherEnds
+
+const isServerEnd = (reason: EndReason): reason is ServerEnd => reason in serverEnds
+/** For people, of few values. */
+export const endInWords = (reason: EndReason): string =>
+  isServerEnd(reason) ? serverEnds[reason].words : otherEnds[reason]
 
 const encode = (packet: Packet, protocolVersion: number) => mqtt.generate(packet, { protocolVersion })
 
@@ -62,4 +78,4 @@ export const subscribed = (protocolVersion: number, messageId: number, granted: 
 export const unsubscribed = (protocolVersion: number, messageId: number, granted: ReadonlyArray<number>) =>
   encode({ cmd: "unsuback", messageId, granted: [...granted] }, protocolVersion)
 
-export const disconnect = (reasonCode: number) => encode({ cmd: "disconnect", reasonCode }, 5)
+export const disconnect = (reason: ServerEnd) => encode({ cmd: "disconnect", reasonCode: serverEnds[reason].code }, 5)

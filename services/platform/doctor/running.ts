@@ -2,6 +2,7 @@
  * What a running platform says of itself: its ports, its dependencies, its consumers against the log.
  * @module
  */
+import { pipeline } from "@argusiq/domain/pipeline.ts"
 import { Effect } from "effect"
 import { connect } from "node:net"
 import type { PlatformRecord } from "../DataDirectory.ts"
@@ -54,11 +55,17 @@ const dependencies = Effect.gen(function* () {
   })
 })
 
+/** A group that is behind and that this process does not run may be run by nobody. */
+const whoReads = (partitions: ReadonlyArray<{ readonly state: string }>) =>
+  partitions.some(({ state }) => state !== "elsewhere") ? "" : "; look whether the process that runs it is up"
+
 const consumers = Effect.gen(function* () {
   const { api, record } = yield* connectToPlatform
   const { items } = yield* api.operations.consumers().pipe(Effect.mapError(inWords("Consumers cannot be listed")))
-  const groups = Map.groupBy(items, ({ group }) => group)
+  const groups = new Map<string, Array<(typeof items)[number]>>(pipeline.map(({ group }) => [group, []]))
+  for (const one of items) groups.set(one.group, [...(groups.get(one.group) ?? []), one])
   return [...groups].flatMap(([group, partitions]): ReadonlyArray<Finding> => {
+    if (partitions.length === 0) return [note(group, "has never read anything: no process has run it yet")]
     const stopped = partitions.filter(({ state }) => state === "stopped")
     if (stopped.length > 0) return stoppedFindings(group, stopped, record.dataDirectory)
     const lag = partitions.reduce((sum, one) => sum + one.lag, 0)
@@ -66,7 +73,7 @@ const consumers = Effect.gen(function* () {
     const waiting = partitions.find(({ state }) => state === "waiting")
     if (waiting !== undefined) return [note(group, `waits: ${waiting.detail ?? "a dependency is away"}; ${lag} behind`)]
     if (seconds > BEHIND_SECONDS)
-      return [note(group, `${lag} messages behind, the oldest ${Math.round(seconds)} s old`)]
+      return [note(group, `${lag} messages behind, the oldest ${Math.round(seconds)} s old${whoReads(partitions)}`)]
     return [fine(group, lag === 0 ? "has read everything" : `${lag} messages behind`)]
   })
 })

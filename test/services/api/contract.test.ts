@@ -75,6 +75,34 @@ layer(apiServer, { excludeTestServices: true })("the published contract", (it) =
     })
   )
 
+  it.effect("a method that an address does not know is answered with 405 and those that it knows", () =>
+    Effect.gen(function* () {
+      const api = yield* Api
+      const asked = yield* Effect.forEach(
+        [
+          ["DELETE", "/api/v1/devices?limit=1"],
+          ["POST", `/api/v1/devices/${api.firstDevice.deviceId}`],
+          ["GET", "/api/v1/telemetry"],
+          ["POST", "/api/v1/devices//api-keys"],
+          ["POST", "/api/v1/nothing"]
+        ] as const,
+        ([method, path]) => api.call(method, path)
+      )
+      assert.deepStrictEqual(
+        asked.map(({ headers, status }) => [status, headers.get("allow")]),
+        [
+          [405, "GET, HEAD, POST"],
+          [405, "DELETE, GET, HEAD, PATCH, PUT"],
+          [405, "POST"],
+          [404, null],
+          [404, null]
+        ]
+      )
+      assert.deepInclude(asked[0]!.body, { type: "urn:argusiq:problem:method-not-allowed", status: 405 })
+      assert.isString(asked[0]!.body.requestId)
+    })
+  )
+
   it.effect("addresses and methods that do not exist are problems with an id, and so are other content types", () =>
     Effect.gen(function* () {
       const api = yield* Api

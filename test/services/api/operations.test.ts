@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
+import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { Api, apiServer, type Call, DataDirectory } from "./apiServer.ts"
@@ -78,6 +79,53 @@ layer(apiServer, { excludeTestServices: true })("operations", (it) => {
       const answer = yield* call("GET", "/api/v1/consumers")
       assert.strictEqual(answer.status, 200, answer.text)
       assert.deepStrictEqual(answer.body, { items: [] })
+    })
+  )
+
+  it.effect("consumers of other processes are listed by what they have stored, and those that do not fit the log", () =>
+    Effect.gen(function* () {
+      const { call } = yield* session
+      const bus = yield* Bus
+      const sql = yield* OwnerSql
+      const group = "argusiq.telemetry-writer"
+      const topic = "telemetry.normalized.v1"
+      for (let count = 0; count < 3; count++) {
+        yield* bus.publish([{ topic, key: "one device", value: Buffer.from("{}"), headers: {} }])
+      }
+      const ranges = yield* Effect.forEach(Array.from({ length: 12 }).keys(), (partition) =>
+        bus.range({ topic, partition })
+      )
+      const filled = ranges.findIndex(({ end }) => end === 3n)
+      const [beyond, foreign] = [(filled + 1) % 12, (filled + 2) % 12]
+      const store = (partition: number, logId: string, next: number) =>
+        sql`insert into consumer_offsets ("group", topic, partition, epoch, log_id, next)
+          values (${group}, ${topic}, ${partition}, 1, ${logId}, ${next})`
+      yield* store(filled, bus.logId, 1)
+      yield* store(beyond, bus.logId, 7)
+      yield* store(foreign, "another log", 0)
+      const list = Effect.map(call("GET", "/api/v1/consumers"), ({ body, status, text }) => {
+        assert.strictEqual(status, 200, text)
+        return new Map<number, Record<string, unknown>>(
+          body.items.map((item: { partition: number }) => [item.partition, item])
+        )
+      })
+      const listed = yield* list
+      assert.strictEqual(listed.size, 3)
+      assert.deepInclude(listed.get(filled), { group, topic, next: "1", end: "3", lag: 2, state: "elsewhere" })
+      assert.deepInclude(listed.get(beyond), { group, topic, next: "7", end: "0", lag: 0, state: "stopped" })
+      assert.match(String(listed.get(beyond)!["detail"]), /beyond the log's end.*another process/s)
+      assert.match(String(listed.get(foreign)!["detail"]), /another log/)
+
+      const accept = (partition: number) =>
+        call("POST", "/api/v1/consumers/accept", { body: { group, topic, partition } })
+      assert.strictEqual((yield* accept(filled)).status, 404)
+      assert.deepStrictEqual((yield* accept(beyond)).body, { next: "0" })
+      assert.deepStrictEqual((yield* accept(foreign)).body, { next: "0" })
+      assert.deepStrictEqual(
+        Array.from((yield* list).values(), ({ state }) => state),
+        ["elsewhere", "elsewhere", "elsewhere"]
+      )
+      assert.strictEqual((yield* accept(beyond)).status, 404)
     })
   )
 

@@ -32,14 +32,14 @@ import {
 const arrivals = Effect.fnUntraced(function* (mark: string, count: number) {
   const enough = Effect.map(raw, (records) => holding(records, mark).length >= count)
   yield* Effect.repeat(Effect.delay(enough, 10), { until: (is) => is }).pipe(
-    Effect.timeoutOrElse({ duration: "5 seconds", orElse: () => Effect.die(new Error(`${mark}: too few arrive`)) })
+    Effect.timeoutOrElse({ duration: "20 seconds", orElse: () => Effect.die(new Error(`${mark}: too few arrive`)) })
   )
   return holding(yield* raw, mark)
 })
 const refusals = Effect.fnUntraced(function* (mark: string, count: number) {
   const enough = Effect.map(deadLetters, (records) => holding(records, mark).length >= count)
   yield* Effect.repeat(Effect.delay(enough, 10), { until: (is) => is }).pipe(
-    Effect.timeoutOrElse({ duration: "5 seconds", orElse: () => Effect.die(new Error(`${mark}: too few refused`)) })
+    Effect.timeoutOrElse({ duration: "20 seconds", orElse: () => Effect.die(new Error(`${mark}: too few refused`)) })
   )
   return holding(yield* deadLetters, mark)
 })

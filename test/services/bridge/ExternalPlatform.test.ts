@@ -52,26 +52,26 @@ describe("a platform with MQTT_URL", () => {
     }
     const send = async (temperature: number) => {
       connection.publish({ sequence: temperature, payload: Buffer.from(JSON.stringify({ metrics: { temperature } })) })
-      await eventually("the broker's acknowledgement", 10, () => (connection.outstanding === 0 ? true : undefined))
+      await eventually("the broker's acknowledgement", 30, () => (connection.outstanding === 0 ? true : undefined))
     }
     try {
       await send(20)
-      await eventually("the first reading", 10, async () => ((await latest()) === 20 ? true : undefined))
+      await eventually("the first reading", 30, async () => ((await latest()) === 20 ? true : undefined))
       await platform.stop()
       await send(21)
       await platform.start()
-      await eventually("the second reading", 10, async () => ((await latest()) === 21 ? true : undefined))
+      await eventually("the second reading", 30, async () => ((await latest()) === 21 ? true : undefined))
     } finally {
       connection.close()
     }
   }, 60_000)
 
   it("is not ready while the broker is away, and is again when it is back", async () => {
-    await eventually("ready", 10, async () => ((await brokerState()).state === "up" ? true : undefined))
+    await eventually("ready", 30, async () => ((await brokerState()).state === "up" ? true : undefined))
     await broker.stop()
-    await eventually("not ready", 10, async () => ((await brokerState()).state === "down" ? true : undefined))
+    await eventually("not ready", 30, async () => ((await brokerState()).state === "down" ? true : undefined))
     assert.strictEqual((await brokerState()).status, 503)
     await broker.start()
-    await eventually("ready again", 20, async () => ((await brokerState()).status === 200 ? true : undefined))
+    await eventually("ready again", 60, async () => ((await brokerState()).status === 200 ? true : undefined))
   }, 60_000)
 })

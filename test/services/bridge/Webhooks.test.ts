@@ -1,10 +1,9 @@
-import { DeviceConnections } from "@argusiq/bridge/DeviceConnections.ts"
 import { Ingest } from "@argusiq/bridge/Ingest.ts"
 import { routes } from "@argusiq/bridge/routes.ts"
 import * as MemoryRateLimit from "@argusiq/layers/rate-limit/MemoryRateLimit.ts"
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, layer } from "@effect/vitest"
-import { ConfigProvider, Context, Effect, Layer, PubSub } from "effect"
+import { ConfigProvider, Context, Effect, Layer } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import { createServer } from "node:http"
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs"
@@ -17,6 +16,7 @@ import {
   absentDevice,
   b1,
   closedBridge,
+  connectionsOf,
   deadLetters,
   Faults,
   holding,
@@ -224,9 +224,8 @@ layer(served({ WEBHOOK_SECRET: SECRET }), { excludeTestServices: true, timeout: 
 })
 
 layer(served({ WEBHOOK_SECRET: SECRET }), { excludeTestServices: true, timeout: 60_000 })("POST /mqtt/events", (it) => {
-  it.effect("passes on connects and disconnects of devices, and counts those of others", () =>
+  it.effect("records connects and disconnects of devices, and counts those of others", () =>
     Effect.gen(function* () {
-      const connections = yield* PubSub.subscribe(yield* DeviceConnections)
       const answer = yield* post("/mqtt/events", [
         { event: "client.connected", clientid: "c1", username: a1.id.toUpperCase(), timestamp: 1_760_000_000_123 },
         {
@@ -242,11 +241,41 @@ layer(served({ WEBHOOK_SECRET: SECRET }), { excludeTestServices: true, timeout: 
       ])
       assert.strictEqual(answer.status, 200)
       assert.deepStrictEqual({ ...answer.body }, { known: 2, unknown: 3 })
-      const device = { deviceId: a1.id, tenantId: a1.org, clientId: "c1" }
-      assert.deepStrictEqual(yield* PubSub.takeAll(connections), [
-        { kind: "connected", ...device, at: 1_760_000_000_123_000 },
-        { kind: "disconnected", ...device, at: 1_760_000_000_456_000, reason: "normal" }
+      const device = { deviceId: a1.id, tenantId: a1.org, clientId: "c1", connectionId: "c1" }
+      assert.deepStrictEqual<unknown>(yield* connectionsOf(a1), [
+        { ...device, connected: true, at: 1_760_000_000_123_000 },
+        { ...device, connected: false, at: 1_760_000_000_456_000, reason: "normal" }
       ])
+    })
+  )
+
+  it.effect("records no disconnect of a connection that another of the same client id took over", () =>
+    Effect.gen(function* () {
+      const event = { clientid: "c2", username: a2.id, timestamp: 1_760_000_000_123 }
+      const answer = yield* post("/mqtt/events", [
+        { event: "client.connected", ...event },
+        { event: "client.connected", ...event },
+        { event: "client.disconnected", ...event, reason: "takenover" },
+        { event: "client.disconnected", ...event, reason: "discarded" }
+      ])
+      assert.deepStrictEqual({ ...answer.body }, { known: 4, unknown: 0 })
+      assert.deepStrictEqual(
+        (yield* connectionsOf(a2)).map(({ connected }) => connected),
+        [true, true]
+      )
+    })
+  )
+
+  it.effect("answers 503 with Retry-After while the log is away: the broker tells it again", () =>
+    Effect.gen(function* () {
+      const faults = yield* Faults
+      const event = { event: "client.connected", clientid: "c3", username: b1.id }
+      faults.bus = "unavailable"
+      const answer = yield* post("/mqtt/events", event)
+      faults.bus = "none"
+      refused(answer, 503)
+      assert.strictEqual(answer.headers.get("retry-after"), "1")
+      assert.deepStrictEqual(yield* connectionsOf(b1), [])
     })
   )
 

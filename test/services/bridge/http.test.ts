@@ -201,12 +201,14 @@ layer(served({ TELEMETRY_RATE_LIMIT_PER_MINUTE: "0" }), { excludeTestServices: t
         const gzip = { headers: { "content-encoding": "gzip" } }
         assert.strictEqual((yield* send(gzipSync(JSON.stringify({ metrics: { mark } })), gzip)).status, 202)
         assert.deepStrictEqual(holding(yield* raw, mark).map(text), [JSON.stringify({ metrics: { mark } })])
+        const deflating = performance.now()
         const bomb = gzipSync(Buffer.alloc(512 * 1_048_576), { level: 1 })
+        const deflated = performance.now() - deflating
         assert.isBelow(bomb.length, 8 * 1_048_576)
         const before = process.memoryUsage().arrayBuffers
         const started = performance.now()
         refused(yield* send(bomb, gzip), 413)
-        assert.isBelow(performance.now() - started, 1_000)
+        assert.isBelow(performance.now() - started, Math.max(1_000, deflated))
         assert.isBelow(process.memoryUsage().arrayBuffers - before, 40 * 1_048_576)
         refused(yield* send(Buffer.from("no gzip"), gzip), 400)
         const brotli = yield* send("x", { headers: { "content-encoding": "br" } })

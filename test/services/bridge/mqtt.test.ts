@@ -1,7 +1,6 @@
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { assert, layer } from "@effect/vitest"
-import { Effect, PubSub } from "effect"
-import { DeviceConnections } from "@argusiq/bridge/DeviceConnections.ts"
+import { Effect } from "effect"
 import * as Support from "./support.ts"
 import {
   a1,
@@ -300,22 +299,6 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("the emb
       const refused = yield* Effect.flip(client(device, { clientId: "one-too-many", protocolVersion: 5 }))
       assert.strictEqual((refused as { code?: number }).code, 0x97)
       yield* client(a2, { clientId: "another-device" })
-    })
-  )
-
-  it.effect("tells of connects and disconnects", () =>
-    Effect.gen(function* () {
-      const events = yield* PubSub.subscribe(yield* DeviceConnections)
-      yield* Effect.scoped(client(Support.devicesA[21]!, { clientId: "told" }))
-      const told: Array<readonly [string, string, string]> = []
-      while (told.length < 2) {
-        const event = yield* PubSub.take(events)
-        if (event.clientId === "told") told.push([event.kind, event.deviceId, event.tenantId])
-      }
-      assert.deepStrictEqual(told, [
-        ["connected", Support.devicesA[21]!.id, a1.org],
-        ["disconnected", Support.devicesA[21]!.id, a1.org]
-      ])
     })
   )
 })

@@ -4,6 +4,7 @@
 import * as DeviceConnections from "@argusiq/bridge/DeviceConnections.ts"
 import * as Ingest from "@argusiq/bridge/Ingest.ts"
 import { listen } from "@argusiq/bridge/mqtt/MqttListener.ts"
+import { DeviceConnection } from "@argusiq/domain/device-connection.ts"
 import { BusUnavailable, DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import { deadLetterTopic, PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
 import { Bus, type StoredRecord } from "@argusiq/layers/bus/Bus.ts"
@@ -11,7 +12,7 @@ import * as LocalBus from "@argusiq/layers/bus/local/LocalBus.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import * as ProfileCache from "@argusiq/layers/profiles/ProfileCache.ts"
 import { type ApiKeyOwner, Profiles } from "@argusiq/layers/profiles/Profiles.ts"
-import { ConfigProvider, Context, Effect, Layer, References, Stream } from "effect"
+import { ConfigProvider, Context, Effect, Layer, References, Schema, Stream } from "effect"
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt"
 import { hash } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
@@ -85,7 +86,7 @@ export class Faults extends Context.Service<
   Faults,
   {
     bus: "none" | "unavailable" | "hangs"
-    /** Calls of publish that pass while the bus hangs. */
+    /** Calls of publish, of messages, that pass while the bus hangs. */
     passes: number
     database: "none" | "away"
   }
@@ -109,7 +110,10 @@ const faultyBus = Layer.effect(
         Effect.suspend(() => {
           if (faults.bus === "unavailable") return Effect.fail(new BusUnavailable({ cause }))
           if (faults.bus === "none") return bus.publish(records)
-          const healed = Effect.sync(() => faults.bus !== "hangs" || (faults.passes > 0 && faults.passes-- > 0))
+          const mayPass = records.every(({ topic }) => topic !== Topics.connections)
+          const healed = Effect.sync(
+            () => faults.bus !== "hangs" || (mayPass && faults.passes > 0 && faults.passes-- > 0)
+          )
           return Effect.andThen(Effect.repeat(Effect.delay(healed, 10), { until: (is) => is }), bus.publish(records))
         })
     }
@@ -194,6 +198,12 @@ export const stored = Effect.fnUntraced(function* (topic: string) {
 })
 export const raw = stored(Topics.raw)
 export const deadLetters = stored(deadLetterTopic(Topics.raw))
+const decodeConnection = Schema.decodeUnknownSync(Schema.fromJsonString(DeviceConnection))
+/** What `device.connections.v1` tells of a device, in order. */
+export const connectionsOf = (device: TestDevice) =>
+  Effect.map(stored(Topics.connections), (records) =>
+    records.filter(({ key }) => key === device.id).map(({ value }) => decodeConnection(Buffer.from(value).toString()))
+  )
 export const text = (record: { readonly value: Uint8Array }) => Buffer.from(record.value).toString()
 /** The records whose payload holds a text. */
 export const holding = (records: ReadonlyArray<StoredRecord>, part: string) =>
@@ -315,5 +325,5 @@ export const until = (what: string, holds: () => boolean) =>
   Effect.sync(holds).pipe(
     Effect.delay(5),
     Effect.repeat({ until: (is) => is }),
-    Effect.timeoutOrElse({ duration: "5 seconds", orElse: () => Effect.die(new Error(`not within 5 s: ${what}`)) })
+    Effect.timeoutOrElse({ duration: "20 seconds", orElse: () => Effect.die(new Error(`not within 20 s: ${what}`)) })
   )

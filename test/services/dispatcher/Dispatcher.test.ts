@@ -20,7 +20,7 @@ const world = running.pipe(
 
 /** The dead letters and the dispatched records of the messages, by message id. */
 const outcomes = Effect.fnUntraced(function* (messageIds: ReadonlyArray<string>) {
-  const until = Date.now() + 10_000
+  const until = Date.now() + 30_000
   while (true) {
     const all = [...(yield* recordsOf(Topics.endpoint)), ...(yield* recordsOf(deadLetterTopic(Topics.raw)))]
     const byId = new Map(all.map((record) => [record.headers["message-id"]!, record]))

@@ -34,11 +34,11 @@ export const recordsOf = Effect.fnUntraced(function* (topic: string) {
 
 /** The topic's records once there are so many. */
 export const awaitRecords = Effect.fnUntraced(function* (topic: string, count: number) {
-  const until = Date.now() + 10_000
+  const until = Date.now() + 30_000
   while (true) {
     const records = yield* recordsOf(topic)
     if (records.length >= count) return records
-    if (Date.now() > until) assert.fail(`${topic}: ${records.length} of ${count} records after 10 s`)
+    if (Date.now() > until) assert.fail(`${topic}: ${records.length} of ${count} records after 30 s`)
     yield* Effect.sleep(20)
   }
 })

@@ -13,7 +13,7 @@ const program = async (seconds: number) => {
   child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()))
   child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()))
   const ended = new Promise<number | null>((resolve) => child.once("close", (code) => resolve(code)))
-  const says = (text: string) => eventually(`"${text}"`, 10, () => (output.includes(text) ? true : undefined))
+  const says = (text: string) => eventually(`"${text}"`, 30, () => (output.includes(text) ? true : undefined))
   await says("running")
   return { child, ended, says, output: () => output }
 }
@@ -39,7 +39,7 @@ describe.concurrent("a program that is told to stop", () => {
     const { child, ended, says, output } = await program(60)
     child.kill("SIGINT")
     await says("stopping on SIGINT")
-    await sleep(700)
+    await sleep(2_000)
     child.kill("SIGINT")
     assert.strictEqual(await ended, 130)
     assert.include(output(), "Stopped at once")
