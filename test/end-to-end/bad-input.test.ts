@@ -95,7 +95,7 @@ describe("bad input", () => {
 
   /** What became of the two good messages around the bad one; everything before them has been processed then. */
   const bothGood = async (device: Device): Promise<Series> => {
-    const series = await eventually("storing both good messages", 20, async () => {
+    const series = await eventually("storing both good messages", 60, async () => {
       const found = await historyOf(device)
       return (found["n"]?.length ?? 0) >= 2 ? found : undefined
     })
@@ -116,7 +116,7 @@ describe("bad input", () => {
     return found
   }
   const oneDeadLetter = async (device: Device) => {
-    const found = await eventually("a dead letter", 20, async () => {
+    const found = await eventually("a dead letter", 60, async () => {
       const letters = await deadLettersOf(device)
       return letters.length > 0 ? letters : undefined
     })
@@ -137,7 +137,7 @@ describe("bad input", () => {
   const refusedInAuditCopy = async ({ id }: Device) => {
     const sql = await connectSuperuser(platform.dataDirectory)
     try {
-      return await eventually("the audit copy", 20, async () => {
+      return await eventually("the audit copy", 60, async () => {
         const rows = await sql.query<{ error: string; size: number; kept: number }>(
           `select error, size, length(payload) as kept from telemetry_raw where device_id = '${id}' and error is not null`
         )
@@ -206,7 +206,7 @@ describe("bad input", () => {
       const client = await connectDevice(device)
       await client.publishAsync(telemetryOf(device), good(1, "plain"), { qos: 1 })
       await platform.api("POST", `/devices/${device.id}/decommission`)
-      await eventually("the bridge knowing it", 10, async () => {
+      await eventually("the bridge knowing it", 30, async () => {
         await client.publishAsync(telemetryOf(device), '{"a":1}', { qos: 1 })
         return (await deadLettersOf(device)).length > 0 ? true : undefined
       })
@@ -254,7 +254,7 @@ describe("bad input", () => {
         { protocolVersion: 5 }
       )
     )
-    await eventually("being connected", 10, () => (received.length > 0 ? true : undefined))
+    await eventually("being connected", 30, () => (received.length > 0 ? true : undefined))
     received.length = 0
     socket.write(Buffer.from([0x32, 0x81, 0x80, 0xc0, 0x04])) // PUBLISH with QoS 1, 9 MiB and a byte
     await closed
@@ -444,7 +444,7 @@ describe("bad input", () => {
 
   it("the neighbour, who was sending all the while, has every message stored in order", async () => {
     clearInterval(neighbourTimer)
-    await eventually("the neighbour's last acknowledgement", 10, () =>
+    await eventually("the neighbour's last acknowledgement", 30, () =>
       neighbourConnection.outstanding === 0 ? true : undefined
     )
     const sql = await connectSuperuser(platform.dataDirectory)
@@ -455,7 +455,7 @@ describe("bad input", () => {
         )
       ).map(({ sequence }) => sequence)
     try {
-      await eventually("storing the last", 20, async () =>
+      await eventually("storing the last", 60, async () =>
         (await stored()).length >= neighbourSent ? true : undefined
       )
       assert.isAbove(neighbourSent, 100)

@@ -29,7 +29,7 @@ describe("configuration while the platform runs", () => {
   const framesOf = async (device: Device, atLeast: number) => {
     const sql = await connectSuperuser(platform.dataDirectory)
     try {
-      return await eventually(`${atLeast} readings`, 20, async () => {
+      return await eventually(`${atLeast} readings`, 60, async () => {
         const frames = await sql.query<Frame>(
           `select config_version as version, metrics, extract(epoch from received_at)::float8 * 1000 as received
            from telemetry_frames where entity_id = '${device.id}' order by received_at`

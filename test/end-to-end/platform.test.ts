@@ -36,7 +36,7 @@ describe("the platform, from an empty directory", () => {
 
   const latest = () => platform.api<Latest>("GET", `/telemetry/device/${device.deviceId}/latest`)
   const becomes = (metric: string, value: unknown) =>
-    eventually(`${metric} becoming ${String(value)}`, 10, async () =>
+    eventually(`${metric} becoming ${String(value)}`, 30, async () =>
       (await latest()).metrics[metric]?.value === value ? true : undefined
     )
 
@@ -111,10 +111,10 @@ describe("the platform, from an empty directory", () => {
 
   it("shows a record in argusiq tail as it arrives, until that is stopped", async () => {
     const tail = startArgusiq(["tail", "normalized", "--last", "1"], settings())
-    await eventually("an earlier record", 20, () => (tail.output().includes("level") ? true : undefined))
+    await eventually("an earlier record", 60, () => (tail.output().includes("level") ? true : undefined))
     const sent = await command("send", '{"tailed": 7}')
     assert.strictEqual(sent.code, 0, sent.errors)
-    await eventually("the new record", 10, () => (tail.output().includes('"tailed":7') ? true : undefined))
+    await eventually("the new record", 30, () => (tail.output().includes('"tailed":7') ? true : undefined))
     tail.signal("SIGINT")
     assert.strictEqual((await tail.ended).code, 0)
   })
@@ -208,7 +208,7 @@ const refusalOf = async (env: Readonly<Record<string, string>>) => {
       ...env
     })
     assert.strictEqual(ended.code, 1, ended.output)
-    assert.isBelow(performance.now() - began, 8_000)
+    assert.isBelow(performance.now() - began, 20_000)
     return ended.errors
   } finally {
     await platform.dispose()

@@ -46,7 +46,7 @@ describe("a platform with Redis", () => {
     const device = await platform.createDevice("one", deviceTypeId)
     expect(await statuses(device, LIMIT + 1)).toEqual([...Array.from({ length: LIMIT }, () => 202), 429])
     expect(await redis.command("KEYS *")).toContain(`rate-limit:${device.id}`)
-    await eventually("a profile in Redis", 10, async () => {
+    await eventually("a profile in Redis", 30, async () => {
       await platform.api("POST", "/cache/invalidate", { type: "all" })
       await send(device)
       return (await redis.command("KEYS *")).includes(`device:profile:${device.id}`) ? true : undefined
@@ -59,13 +59,13 @@ describe("a platform with Redis", () => {
     redis.hang()
     const first = await platform.createDevice("two", deviceTypeId)
     expect(await statuses(first, LIMIT + 1)).toEqual([...Array.from({ length: LIMIT }, () => 202), 429])
-    await eventually("degraded", 5, async () => ((await readiness()).redis === "degraded" ? true : undefined))
+    await eventually("degraded", 15, async () => ((await readiness()).redis === "degraded" ? true : undefined))
     expect((await readiness()).status).toBe(200)
     await redis.kill()
     const second = await platform.createDevice("three", deviceTypeId)
     expect(await statuses(second, LIMIT + 1)).toEqual([...Array.from({ length: LIMIT }, () => 202), 429])
     await redis.start()
-    await eventually("up again", 10, async () => ((await readiness()).redis === "up" ? true : undefined))
+    await eventually("up again", 30, async () => ((await readiness()).redis === "up" ? true : undefined))
     const third = await platform.createDevice("four", deviceTypeId)
     expect(await statuses(third, 1)).toEqual([202])
     expect(await redis.command("KEYS *")).toContain(`rate-limit:${third.id}`)

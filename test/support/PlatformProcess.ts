@@ -3,6 +3,7 @@
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process"
+import { randomInt } from "node:crypto"
 import { chmodSync, createWriteStream, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
@@ -18,15 +19,25 @@ export const nodeBinary = join(root, "node_modules/.bin/node")
 export const ADMIN_EMAIL = "admin@example.com"
 export const ADMIN_PASSWORD = "correct-horse-battery-staple"
 
-export const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
+/** Below the ports that systems give to connections and to servers that ask for any (from 32,768 on): one of those could be
+ * taken between the look and its use, or while the server that has it is down. */
+const [FIRST_PORT, LAST_PORT] = [12_000, 32_000]
+
+const isFree = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
     const server = createServer()
-    server.on("error", reject)
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      server.close(() => (address !== null && typeof address === "object" ? resolve(address.port) : reject(address)))
-    })
+    server.on("error", () => resolve(false))
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)))
   })
+
+/** A port of 127.0.0.1 that nobody listens on. */
+export const freePort = async (): Promise<number> => {
+  for (let tries = 0; tries < 100; tries++) {
+    const port = randomInt(FIRST_PORT, LAST_PORT)
+    if (await isFree(port)) return port
+  }
+  throw new Error(`100 ports from ${FIRST_PORT} to ${LAST_PORT} were taken`)
+}
 
 /** Waits until `condition` gives a value. Fails with `what` after `seconds`. */
 export const eventually = async <A>(
@@ -156,19 +167,19 @@ export class PlatformProcess {
     this.child = child
   }
 
-  async start(seconds = 60): Promise<this> {
+  async start(seconds = 120): Promise<this> {
     this.launch()
     await this.ready(seconds)
     return this
   }
 
-  ready(seconds = 60): Promise<true> {
-    return eventually(`the platform becoming ready (log: ${this.logFile})`, seconds, async () => {
-      if (!this.isRunning) throw new Error(`the platform ended: ${this.log().slice(-2000)}`)
-      return (await fetch(`${this.healthUrl}/ready`, { signal: AbortSignal.timeout(2000) })).status === 200
-        ? true
-        : undefined
+  async ready(seconds = 120): Promise<void> {
+    await eventually(`the platform becoming ready (log: ${this.logFile})`, seconds, async () => {
+      if (!this.isRunning) return true
+      const answer = await fetch(`${this.healthUrl}/ready`, { signal: AbortSignal.timeout(2000) })
+      return answer.status === 200 ? true : undefined
     })
+    if (!this.isRunning) throw new Error(`the platform ended: ${this.log().slice(-2000)}`)
   }
 
   log(): string {
@@ -189,7 +200,7 @@ export class PlatformProcess {
   }
 
   /** SIGTERM; the exit code, within `seconds`. */
-  async stop(seconds = 15): Promise<number | null> {
+  async stop(seconds = 30): Promise<number | null> {
     const exited = this.exited()
     this.child?.kill("SIGTERM")
     const late = sleep(seconds * 1000, "late" as const, { ref: false })
@@ -205,7 +216,7 @@ export class PlatformProcess {
     const postgres = this.postgresPid
     if (postgres !== undefined) {
       process.kill(postgres, "SIGQUIT")
-      await eventually("the end of PostgreSQL", 10, () => (isAlive(postgres) ? undefined : true)).catch(() => undefined)
+      await eventually("the end of PostgreSQL", 30, () => (isAlive(postgres) ? undefined : true)).catch(() => undefined)
     }
     if (options?.keepFiles === true) return
     rmSync(this.dataDirectory, { recursive: true, force: true })

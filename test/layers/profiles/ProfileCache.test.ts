@@ -17,7 +17,7 @@ import {
   publishVersion
 } from "./registry.ts"
 
-const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R>, withinMillis = 5_000) =>
+const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R>, withinMillis = 15_000) =>
   Effect.gen(function* () {
     const until = Date.now() + withinMillis
     while (!(yield* condition)) {
@@ -54,7 +54,7 @@ layer(Layer.provideMerge(ProfileCache.layer({ size: 1_000 }), testDatabase), { e
         const owner = yield* OwnerSql
         const { deviceId } = yield* insertEndpoint()
         const other = yield* insertEndpoint()
-        yield* Effect.sleep(100) // the pushes of their creation
+        yield* Effect.sleep(500) // the pushes of their creation
         yield* profiles.devices([deviceId, other.deviceId])
         yield* owner`update devices set status = 'decommissioned' where id = ${deviceId}`
         yield* eventually(
@@ -78,8 +78,7 @@ layer(Layer.provideMerge(ProfileCache.layer({ size: 1_000 }), testDatabase), { e
         yield* publishVersion({ tenantId, deviceTypeId, number: 2, effectiveAt, config })
         yield* eventually(
           "two versions",
-          Effect.map(profiles.deviceTypes(ids), (found) => found.get(deviceTypeId)!.versions.length === 2),
-          1_000
+          Effect.map(profiles.deviceTypes(ids), (found) => found.get(deviceTypeId)!.versions.length === 2)
         )
         const types = yield* profiles.deviceTypes(ids)
         const [first, second] = types.get(deviceTypeId)!.versions
@@ -104,8 +103,7 @@ layer(Layer.provideMerge(ProfileCache.layer({ size: 1_000 }), testDatabase), { e
         yield* owner`update devices set external_id = 'pump/2' where id = ${deviceId}`
         yield* eventually(
           "the old external id is unknown",
-          Effect.map(profiles.byExternalId(tenantId, "pump/1"), (found) => found === undefined),
-          2_000
+          Effect.map(profiles.byExternalId(tenantId, "pump/1"), (found) => found === undefined)
         )
         assert.strictEqual(yield* profiles.byExternalId(tenantId, "pump/2"), deviceId)
       })
@@ -128,12 +126,12 @@ layer(Layer.provideMerge(ProfileCache.layer({ size: 1_000 }), testDatabase), { e
         yield* owner`update device_api_keys set revoked_at = now() where id = ${keyId}`
         yield* eventually(
           "revoked",
-          Effect.map(profiles.apiKey("hash-1"), (found) => found === undefined),
-          2_000
+          Effect.map(profiles.apiKey("hash-1"), (found) => found === undefined)
         )
-        yield* insertApiKey(device, "hash-2", new Date(Date.now() + 300))
+        const expires = Date.now() + 1_500
+        yield* insertApiKey(device, "hash-2", new Date(expires))
         assert.isDefined(yield* profiles.apiKey("hash-2"))
-        yield* Effect.sleep(350)
+        yield* Effect.sleep(expires - Date.now() + 50)
         assert.isUndefined(yield* profiles.apiKey("hash-2"))
       })
     )
@@ -155,8 +153,7 @@ layer(Layer.provideMerge(ProfileCache.layer({ size: 1_000 }), testDatabase), { e
         )
         yield* eventually(
           "the device is inactive",
-          Effect.map(profiles.devices([deviceId]), (found) => found.get(deviceId)?.status === "inactive"),
-          1_000
+          Effect.map(profiles.devices([deviceId]), (found) => found.get(deviceId)?.status === "inactive")
         )
       })
     )
@@ -173,8 +170,7 @@ layer(Layer.provideMerge(ProfileCache.layer({ size: 1_000 }), testDatabase), { e
         yield* owner`update devices set status = 'inactive' where tenant_id = ${tenantId}`
         yield* eventually(
           "all are inactive",
-          Effect.map(profiles.devices(ids), (found) => found.values().every((device) => device.status === "inactive")),
-          2_000
+          Effect.map(profiles.devices(ids), (found) => found.values().every((device) => device.status === "inactive"))
         )
       })
     )

@@ -22,7 +22,7 @@ export const startProcess = Effect.fnUntraced(function* (options: { readonly siz
   return { ...profiles, end: Scope.close(scope, Exit.void) }
 })
 
-export const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R>, withinMillis = 5_000) =>
+export const eventually = <E, R>(what: string, condition: Effect.Effect<boolean, E, R>, withinMillis = 15_000) =>
   Effect.gen(function* () {
     const until = Date.now() + withinMillis
     while (!(yield* condition)) {
@@ -39,7 +39,10 @@ export const vouched = Effect.gen(function* () {
   yield* eventually(
     "the cache vouches for all changes",
     Effect.gen(function* () {
-      const state = yield* redis.use((client) => client.get("cache:profiles"))
+      const state = yield* Effect.orElseSucceed(
+        redis.use((client) => client.get("cache:profiles")),
+        () => null
+      )
       return Number(state?.split(" ")[1] ?? -1) >= (yield* number)[0]!.number
     })
   )

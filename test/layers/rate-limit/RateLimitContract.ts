@@ -3,7 +3,7 @@
  * @module
  */
 import { RateLimit } from "@argusiq/layers/rate-limit/RateLimit.ts"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, type it } from "@effect/vitest"
 import { Context, Effect, type Layer } from "effect"
 import { randomUUID } from "node:crypto"
 
@@ -22,9 +22,10 @@ export const grantedOf = Effect.fnUntraced(function* (attempts: number, key: str
   return count
 })
 
-export const rateLimitSuite = (name: string, adapter: Layer.Layer<RateLimit | BucketTime>) => {
+/** `test`: on a test clock, or on the real one where the adapter talks to something outside. */
+export const rateLimitSuite = (name: string, test: typeof it.live, adapter: Layer.Layer<RateLimit | BucketTime>) => {
   describe(`the rate limit (${name})`, () => {
-    it.effect("grants a full bucket at once, then evenly over the minute, never more than a bucket", () =>
+    test("grants a full bucket at once, then evenly over the minute, never more than a bucket", () =>
       Effect.gen(function* () {
         const { passes } = yield* BucketTime
         const key = randomUUID()
@@ -38,10 +39,9 @@ export const rateLimitSuite = (name: string, adapter: Layer.Layer<RateLimit | Bu
         assert.strictEqual(yield* grantedOf(30, key, 20), 19)
         yield* passes(key, 3_600_000)
         assert.strictEqual(yield* grantedOf(30, key, 20), 20)
-      }).pipe(Effect.provide(adapter))
-    )
+      }).pipe(Effect.provide(adapter)))
 
-    it.effect("says after how many seconds the next is granted, at least one", () =>
+    test("says after how many seconds the next is granted, at least one", () =>
       Effect.gen(function* () {
         const { passes } = yield* BucketTime
         const limit = yield* RateLimit
@@ -55,26 +55,23 @@ export const rateLimitSuite = (name: string, adapter: Layer.Layer<RateLimit | Bu
         assert.deepStrictEqual(yield* limit.take(fast, 20), { _tag: "Exceeded", retryAfterSeconds: 3 })
         yield* passes(fast, 2_100)
         assert.deepStrictEqual(yield* limit.take(fast, 20), { _tag: "Exceeded", retryAfterSeconds: 1 })
-      }).pipe(Effect.provide(adapter))
-    )
+      }).pipe(Effect.provide(adapter)))
 
-    it.effect("keeps keys apart, and knows 0 as no limit", () =>
+    test("keeps keys apart, and knows 0 as no limit", () =>
       Effect.gen(function* () {
         const [free, a, b] = [randomUUID(), randomUUID(), randomUUID()]
         assert.strictEqual(yield* grantedOf(500, free, 0), 500)
         assert.isTrue(yield* granted(a, 1))
         assert.isTrue(yield* granted(b, 1))
         assert.isFalse(yield* granted(a, 1))
-      }).pipe(Effect.provide(adapter))
-    )
+      }).pipe(Effect.provide(adapter)))
 
-    it.effect("fills the bucket anew when the limit changes", () =>
+    test("fills the bucket anew when the limit changes", () =>
       Effect.gen(function* () {
         const key = randomUUID()
         assert.strictEqual(yield* grantedOf(5, key, 3), 3)
         assert.strictEqual(yield* grantedOf(20, key, 10), 10)
         assert.strictEqual(yield* grantedOf(5, key, 3), 3)
-      }).pipe(Effect.provide(adapter))
-    )
+      }).pipe(Effect.provide(adapter)))
   })
 }

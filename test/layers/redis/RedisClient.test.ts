@@ -10,9 +10,9 @@ const ping = RedisClient.use((redis) => redis.use((client) => client.ping()))
 
 const until = (what: string, condition: Effect.Effect<boolean, never, RedisClient>) =>
   Effect.gen(function* () {
-    const deadline = Date.now() + 10_000
+    const deadline = Date.now() + 30_000
     while (!(yield* condition)) {
-      if (Date.now() > deadline) assert.fail(`not within 10 s: ${what}`)
+      if (Date.now() > deadline) assert.fail(`not within 30 s: ${what}`)
       yield* Effect.sleep(20)
     }
   })
@@ -38,7 +38,7 @@ layer(testRedisServer, { excludeTestServices: true })("the client of Redis", (it
       for (let attempt = 0; attempt < 1_000; attempt++) {
         assert.strictEqual((yield* Effect.flip(ping))._tag, "CacheUnavailable")
       }
-      assert.isBelow(performance.now() - started, 600)
+      assert.isBelow(performance.now() - started, 3_000)
       yield* Effect.promise(() => server.start())
       yield* until("Redis answers again", answers)
       assert.notStrictEqual(yield* RedisClient.useSync((redis) => redis.connection()), connection)
@@ -92,7 +92,7 @@ layer(testRedisServer, { excludeTestServices: true })("the client of Redis", (it
       )
       const took = performance.now() - started
       server.goOn()
-      assert.isBelow(took, 600)
+      assert.isBelow(took, 3_000)
     }).pipe(Effect.provide(redisClient))
   )
 
@@ -143,7 +143,7 @@ it.live("starts within seconds while there is no Redis, or one that hangs", () =
     const client = RedisClientLayer.layer(Redacted.make(server.url))
     const started = performance.now()
     const redis = Context.get(yield* Layer.build(client), RedisClient)
-    assert.isBelow(performance.now() - started, 3_000)
+    assert.isBelow(performance.now() - started, 10_000)
     assert.strictEqual((yield* Effect.flip(redis.use((client) => client.ping())))._tag, "CacheUnavailable")
     server.goOn()
     yield* Effect.provideService(until("Redis answers", answers), RedisClient, redis)
