@@ -63,8 +63,7 @@ const make = Effect.gen(function* () {
 
   const budget = new ByteBudget(maxBytes)
   const arrived = Latch.makeUnsafe()
-  let queue: Array<Arrived> = []
-  let queueHead = 0
+  const queue: Array<Arrived> = []
   /** A batch is offered to the log again and again: who cannot wait need not ask. */
   let retrying = false
   let busFailed = false
@@ -140,21 +139,16 @@ const make = Effect.gen(function* () {
   const accept = (messages: ReadonlyArray<Incoming>, device: DeviceProfile) =>
     all(messages, (message, stamp, done) => enter(message, stamp, device, Result.succeed(device), true, done))
 
+  /** Takes what it answers out of the queue: under lasting load the queue is never empty. */
   const nextBatch = (): Array<Arrived> => {
-    const batch: Array<Arrived> = []
     let bytes = 0
-    while (queueHead < queue.length && batch.length < MAX_BATCH_RECORDS) {
-      const one = queue[queueHead]!
-      if (batch.length > 0 && bytes + one.bytes > MAX_BATCH_BYTES) break
-      bytes += one.bytes
-      batch.push(one)
-      queueHead++
+    let taken = 0
+    while (taken < queue.length && taken < MAX_BATCH_RECORDS) {
+      bytes += queue[taken]!.bytes
+      if (taken > 0 && bytes > MAX_BATCH_BYTES) break
+      taken++
     }
-    if (queueHead === queue.length) {
-      queue = []
-      queueHead = 0
-    }
-    return batch
+    return queue.splice(0, taken)
   }
 
   const settle = (batch: ReadonlyArray<Arrived>, outcome: Outcome) => {
