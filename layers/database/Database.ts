@@ -4,12 +4,12 @@
  * @module
  */
 import { DatabaseUnavailable } from "@argusiq/domain/errors.ts"
-import { Clock, Config, Context, Effect, Layer, Option, type Redacted } from "effect"
+import { Clock, Config, Context, Effect, Layer, Option, type Redacted, Schedule } from "effect"
 import { type SqlError } from "effect/sql/SqlError"
 import * as Path from "node:path"
 import { type PoolsOptions, pools } from "./connect.ts"
 import * as EmbeddedPostgres from "./EmbeddedPostgres.ts"
-import { describeSqlError } from "./errors.ts"
+import { describeSqlError, isUnavailable } from "./errors.ts"
 import * as Migrate from "./migrate.ts"
 import { framesTable, makeAhead, rawTable } from "./partitions.ts"
 import { makeGroupRoles, roles, type RolesError } from "./roles.ts"
@@ -32,6 +32,8 @@ const settings = Config.all({
   dataDirectory: Config.String("ARGUSIQ_DATA_DIR").pipe(Config.withDefault("./data")),
   /** false: the roles and migrations are somebody else's job; the start fails where one is pending. */
   migrate: Config.Boolean("DATABASE_MIGRATE").pipe(Config.withDefault(true)),
+  /** Seconds in which an external PostgreSQL may come up. */
+  startTimeout: Config.Int("DATABASE_START_TIMEOUT_SECONDS").pipe(Config.withDefault(60)),
   ownerConnections: poolSize("DATABASE_OWNER_CONNECTIONS", 4),
   pipelineConnections: poolSize("DATABASE_PIPELINE_CONNECTIONS", 20),
   appConnections: poolSize("DATABASE_APP_CONNECTIONS", 16),
@@ -129,14 +131,33 @@ const embedded = (read: Settings) =>
     )
   ).pipe(Layer.provideMerge(EmbeddedPostgres.layer({ directory: Path.join(read.dataDirectory, "postgres") })))
 
+/** A PostgreSQL that is starting is waited for. A wrong password, role or database name fails at once. */
+const reached = Effect.fnUntraced(function* ({ startTimeout }: Settings) {
+  const sql = yield* OwnerSql
+  let told = false
+  yield* sql`select 1`.pipe(
+    Effect.tapError((error) => {
+      if (told || !isUnavailable(error)) return Effect.void
+      told = true
+      return Effect.logWarning(
+        `The PostgreSQL of DATABASE_URL takes no connections yet; waiting up to ${startTimeout} s: ${describeSqlError(error)}`
+      )
+    }),
+    Effect.retry({
+      while: isUnavailable,
+      schedule: Schedule.spaced("1 second").pipe(Schedule.upTo({ duration: startTimeout * 1_000 }))
+    })
+  )
+})
+
 const external = (read: Settings, url: Redacted.Redacted) => {
   const withoutLogin = [
     ...(Option.isNone(read.pipelineUrl) ? [roles.pipeline] : []),
     ...(Option.isNone(read.appUrl) ? [roles.app] : [])
   ]
-  const groupRoles = Layer.effectDiscard(Effect.flatMap(OwnerSql, (sql) => makeGroupRoles(sql, withoutLogin)))
+  const groupRoles = Effect.flatMap(OwnerSql, (sql) => makeGroupRoles(sql, withoutLogin))
   return Layer.merge(health("external", Effect.void), prepare(read)).pipe(
-    Layer.provideMerge(read.migrate ? groupRoles : Layer.empty),
+    Layer.provideMerge(Layer.effectDiscard(read.migrate ? Effect.andThen(reached(read), groupRoles) : reached(read))),
     Layer.provideMerge(pools(poolsOf(read, { owner: url, pipeline: read.pipelineUrl, app: read.appUrl })))
   )
 }

@@ -161,6 +161,7 @@ export const settings: ReadonlyArray<Setting> = [
   count("DATABASE_OWNER_CONNECTIONS", "4", "connections"),
   count("DATABASE_PIPELINE_CONNECTIONS", "20", "connections"),
   count("DATABASE_APP_CONNECTIONS", "16", "connections"),
+  amount("DATABASE_START_TIMEOUT_SECONDS", "60", "seconds to wait for the PostgreSQL of DATABASE_URL at the start"),
   amount("DATABASE_STATEMENT_TIMEOUT_MS", "30000", "milliseconds; 0 switches it off"),
   count("PROFILE_CACHE_SIZE", "200000", "devices"),
   {

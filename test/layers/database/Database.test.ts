@@ -93,7 +93,7 @@ describe("the database", () => {
       const database = yield* TestDatabase
       const settings = { ...databaseEnvironment(database), DATABASE_MIGRATE: "false" }
       assert.match(String(yield* Effect.flip(withSettings(settings)(users))), /lacks the migrations 0001_spine/)
-      const nowhere = { DATABASE_URL: "postgresql://a:b@127.0.0.1:1/c" }
+      const nowhere = { DATABASE_URL: "postgresql://a:b@127.0.0.1:1/c", DATABASE_START_TIMEOUT_SECONDS: "1" }
       assert.match(String(yield* Effect.flip(withSettings(nowhere)(users))), /SqlError/)
     }).pipe(Effect.provide(emptyDatabase))
   )
