@@ -66,7 +66,8 @@ export interface ChunkLimits {
 }
 export const chunkLimits: ChunkLimits = { openGroups: 1_000, bytes: MAX_PAYLOAD_BYTES }
 
-const MAX_CORRELATION_UNITS = 255
+/** UTF-16 units of a correlation id. */
+export const MAX_CORRELATION_UNITS = 255
 
 export type Collected =
   /** The group with this chunk: store both. `opened`: it is new. `whole`: no number is missing, so it can be claimed. */
@@ -263,15 +264,20 @@ export interface Expired {
 
 const MAX_LISTED = 50
 
+/** Why a group has failed: for its transaction, and for each of its chunks. */
+export const timedOut = (group: ChunkGroup): Poison => {
+  const missing = missingOf(group)
+  const listed = missing.slice(0, MAX_LISTED).join(", ") + (missing.length > MAX_LISTED ? ", …" : "")
+  const message = `${missing.length} of ${group.total} chunks of "${group.correlationId}" did not come in time: ${listed}. Send them all again, or retry these once the others are there.`
+  return new Poison({ reason: "ChunkTimeout", message })
+}
+
 /** The open groups whose time is over, in order of their deadlines. */
 export const findExpired = (groups: Iterable<ChunkGroup>, partitionTime: Instant): ReadonlyArray<Expired> => {
   const expired: Array<Expired> = []
   for (const group of groups) {
     if (claimOf(group, partitionTime) !== "failed") continue
-    const missing = missingOf(group)
-    const listed = missing.slice(0, MAX_LISTED).join(", ") + (missing.length > MAX_LISTED ? ", …" : "")
-    const message = `${missing.length} of ${group.total} chunks of "${group.correlationId}" did not come in time: ${listed}. Send them all again, or retry these once the others are there.`
-    expired.push({ group: claimed(group, "failed"), missing, error: new Poison({ reason: "ChunkTimeout", message }) })
+    expired.push({ group: claimed(group, "failed"), missing: missingOf(group), error: timedOut(group) })
   }
   return expired.toSorted((left, right) => left.group.expiresAt - right.group.expiresAt)
 }

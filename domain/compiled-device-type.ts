@@ -130,6 +130,10 @@ export const compileDeviceType = (config: DeviceTypeConfig): Result.Result<Compi
   const problems: Array<Problem> = []
   const decoder = compileAdapter(config.protocolAdapter, problems)
   const splitting = compileSplitting(config, problems)
+  if (decoder.stateful && config.processingMode !== "endpoint") {
+    // its metrics are no list of children, and their names belong to the one edge node that gave them
+    problems.push({ path: "$.processingMode", message: "Sparkplug B is read in the mode endpoint only." })
+  }
   const extract = compileExtraction(config.extractionRules, problems)
   const timestampReaders: Array<PathReader> = []
   config.timestamp.path.forEach((path, index) => {

@@ -57,7 +57,7 @@ const notOfTheDevice: ReadonlySet<string> = new Set([
   "server_shutting_down",
   "server_shutdown",
   "shutdown_by_server",
-  "platform_stopping"
+  "the_platform_was_shut_down"
 ])
 
 /** Whether a disconnect says something of the device. Reasons are compared without case, blanks as underscores. */

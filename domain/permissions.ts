@@ -13,6 +13,8 @@ export const permissions = [
   "device-types:read",
   "device-types:write",
   "telemetry:read",
+  "dead-letters:read",
+  "dead-letters:retry",
   "platform:operate" // sees across organisations: topics, records, consumers, caches
 ] as const
 export type Permission = (typeof permissions)[number]
@@ -22,13 +24,21 @@ export const roles = ["admin", "manager", "engineer", "technician", "viewer"] as
 export type Role = (typeof roles)[number]
 
 const reading: ReadonlyArray<Permission> = ["organization:read", "devices:read", "device-types:read", "telemetry:read"]
-const configuring: ReadonlyArray<Permission> = [...reading, "devices:write", "device-keys:write", "device-types:write"]
+/** Who keeps devices running sees what could not be processed, payloads included. */
+const servicing: ReadonlyArray<Permission> = [...reading, "dead-letters:read"]
+const configuring: ReadonlyArray<Permission> = [
+  ...servicing,
+  "devices:write",
+  "device-keys:write",
+  "device-types:write",
+  "dead-letters:retry"
+]
 
 export const rolePermissions: Readonly<Record<Role, ReadonlySet<Permission>>> = {
   admin: new Set(configuring),
-  manager: new Set([...reading, "devices:write"]),
+  manager: new Set([...servicing, "devices:write"]),
   engineer: new Set(configuring),
-  technician: new Set(reading),
+  technician: new Set(servicing),
   viewer: new Set(reading)
 }
 

@@ -3,7 +3,7 @@
  * is takes its time from the groups that feed it, so that silence counts only where nothing is still on its way.
  * @module
  */
-import { deadLetterTopic, Topics } from "./topics.ts"
+import { deadLetterTopic, deadLetterTopics, Topics } from "./topics.ts"
 
 export interface Stage {
   readonly group: string
@@ -14,9 +14,13 @@ export interface Stage {
 
 export const Groups = {
   dispatcher: "argusiq.dispatcher",
+  chunker: "argusiq.chunker",
+  demux: "argusiq.demux",
   normalizer: "argusiq.normalizer",
   telemetryWriter: "argusiq.telemetry-writer",
-  rawCopy: "argusiq.telemetry-writer.raw"
+  rawCopy: "argusiq.telemetry-writer.raw",
+  eventEngine: "argusiq.event-engine",
+  deadLetters: "argusiq.jobs.dead-letters"
 } as const
 
 export const pipeline: ReadonlyArray<Stage> = [
@@ -25,9 +29,13 @@ export const pipeline: ReadonlyArray<Stage> = [
     reads: [Topics.raw],
     writes: [Topics.endpoint, Topics.gateway, Topics.gatewayChunked, Topics.rtu]
   },
-  { group: Groups.normalizer, reads: [Topics.endpoint], writes: [Topics.normalized] },
+  { group: Groups.chunker, reads: [Topics.gatewayChunked], writes: [Topics.gateway] },
+  { group: Groups.demux, reads: [Topics.gateway, Topics.rtu], writes: [Topics.logicalDevices] },
+  { group: Groups.normalizer, reads: [Topics.endpoint, Topics.logicalDevices], writes: [Topics.normalized] },
   { group: Groups.telemetryWriter, reads: [Topics.normalized], writes: [] },
-  { group: Groups.rawCopy, reads: [Topics.raw, deadLetterTopic(Topics.raw)], writes: [] }
+  { group: Groups.rawCopy, reads: [Topics.raw, deadLetterTopic(Topics.raw)], writes: [] },
+  { group: Groups.eventEngine, reads: [Topics.normalized, Topics.connections], writes: [] },
+  { group: Groups.deadLetters, reads: deadLetterTopics, writes: [] }
 ]
 
 /** What the bridge writes: its time is the wall clock. */

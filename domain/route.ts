@@ -15,7 +15,12 @@ const topicOfMode: ReadonlyMap<string, string> = new Map<ProcessingMode, string>
 ])
 
 /** The modes that a service of this release processes; messages of other modes are kept as dead letters. */
-export const servedModes: ReadonlySet<string> = new Set<ProcessingMode>(["endpoint"])
+export const servedModes: ReadonlySet<string> = new Set<ProcessingMode>([
+  "endpoint",
+  "gateway",
+  "gateway_chunked",
+  "rtu_multiport"
+])
 
 /** The topic of a processing mode, as stored: configuration of another release may name modes unknown here. */
 export const route = (mode: string): Result.Result<string, Poison> => {

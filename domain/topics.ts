@@ -29,7 +29,8 @@ export const Topics = {
   rtu: "telemetry.rtu.v1",
   logicalDevices: "telemetry.logical_devices.v1",
   normalized: "telemetry.normalized.v1",
-  connections: "device.connections.v1"
+  connections: "device.connections.v1",
+  events: "events.v1"
 } as const
 
 const retained = (name: string, retentionDays: number, retentionGibibytes: number): Topic => ({
@@ -48,7 +49,8 @@ const sources: ReadonlyArray<Topic> = [
   retained(Topics.rtu, 1, 5),
   retained(Topics.logicalDevices, 1, 5),
   retained(Topics.normalized, 1, 5),
-  retained(Topics.connections, 1, 5)
+  retained(Topics.connections, 1, 5),
+  retained(Topics.events, 30, 2)
 ]
 
 /** The dead-letter topic of a consumed topic. */
@@ -61,6 +63,9 @@ const deadLetters = sources.map((topic): Topic => ({
   retentionBytes: gibibytes(1),
   maxRecordBytes: mebibytes(17) // the original record and what went wrong with it
 }))
+
+/** The names of all dead-letter topics. */
+export const deadLetterTopics: ReadonlyArray<string> = deadLetters.map(({ name }) => name)
 
 /** Every topic by name. */
 export const topicTable: ReadonlyMap<string, Topic> = new Map(

@@ -9,7 +9,7 @@ create table telemetry_chunks (
   generation int not null,
   sequence_number int not null,
   total_chunks int not null,
-  digest text not null, -- SHA-256 of the payload, hex: a redelivery has the same
+  digest text not null, -- of the payload, hex: a redelivery has the same
   origin uuid, -- the replay or retry that sent it; null: the gateway itself
   payload bytea not null,
   key text not null,
@@ -21,7 +21,7 @@ create table telemetry_chunks (
   expires_at timestamptz not null,
   primary key (device_id, correlation_id, generation, sequence_number)
 );
-create index telemetry_chunks_partition on telemetry_chunks (topic, partition);
+create index telemetry_chunks_partition on telemetry_chunks (topic, partition, expires_at);
 call isolate('telemetry_chunks');
 
 -- What became of each gateway message, the chunked ones from their first chunk. The id is the message id of the whole.
@@ -47,6 +47,11 @@ create table telemetry_transactions (
 );
 create index telemetry_transactions_gateway on telemetry_transactions (gateway_device_id, started_at);
 create index telemetry_transactions_tenant on telemetry_transactions (tenant_id, started_at);
+-- The generations of a chunked message, and what waits for its last chunk or to be published.
+create index telemetry_transactions_generation on telemetry_transactions (gateway_device_id, correlation_id, generation)
+  where chunk_count is not null;
+create index telemetry_transactions_unfinished on telemetry_transactions (gateway_device_id)
+  where chunk_count is not null and emitted_at is null;
 call isolate('telemetry_transactions');
 
 grant select, insert, update, delete on telemetry_chunks to argusiq_pipeline;

@@ -10,6 +10,7 @@ import { PoisonReason } from "../errors.ts"
 import { DeviceTypeId, TenantId, Uuid } from "../ids.ts"
 import { RequiredPermission } from "../permissions.ts"
 import { Metrics, Quality } from "../readings.ts"
+import { PayloadEncodings } from "../trial-run.ts"
 import { ifMatch } from "./devices.ts"
 import { Conflict, InvalidRequest, NotFound, PreconditionFailed, Unprocessable } from "./problems.ts"
 import { idParams, IsoInstant, label, page, pageQuery, text } from "./scalars.ts"
@@ -31,7 +32,7 @@ const summary = {
   publishedVersion: Schema.NullOr(Schema.Int),
   createdAt: IsoInstant,
   updatedAt: IsoInstant,
-  version: Schema.Int // of name, description, icon, protocol; for If-Match
+  version: Schema.Int // raised by every change, of the draft and by publishing too; for If-Match
 }
 export const DeviceTypeSummary = Schema.Struct(summary).annotate({ identifier: "DeviceTypeSummary" })
 export type DeviceTypeSummary = typeof DeviceTypeSummary.Type
@@ -67,30 +68,76 @@ export const DeviceTypeVersion = Schema.Struct({
 }).annotate({ identifier: "DeviceTypeVersion" })
 export type DeviceTypeVersion = typeof DeviceTypeVersion.Type
 
-export const Draft = Schema.Struct({ config: DeviceTypeConfig, note: Schema.optionalKey(text(2_000)) }).annotate({
-  identifier: "Draft"
+const exampleConfig = Schema.decodeSync(DeviceTypeConfig)({
+  processingMode: "endpoint",
+  extractionRules: { temperature: { path: "$.t", type: "numeric", unit: "Cel", required: true, min: -40, max: 85 } },
+  testVectors: [{ name: "a warm room", payload: { t: 21.5 }, expected: [{ temperature: 21.5 }] }]
 })
+export const Draft = Schema.Struct({ config: DeviceTypeConfig, note: Schema.optionalKey(text(2_000)) }).annotate({
+  identifier: "Draft",
+  examples: [{ config: exampleConfig, note: "Reads the temperature" }]
+})
+export const Rollback = Schema.Struct({
+  version: Schema.Int, // the published version whose configuration is published again
+  note: Schema.optionalKey(text(2_000))
+}).annotate({ identifier: "Rollback", examples: [{ version: 1, note: "The new scale was wrong" }] })
+
+/** A payload as it is written down for a trial. */
+export const TrialPayload = {
+  payload: Schema.Json, // of chunked gateways and of Sparkplug an array is a sequence of payloads
+  encoding: Schema.optionalKey(Schema.Literals(PayloadEncodings)) // absent: JSON, or what test vectors write: text, { hex }, { base64 }
+}
+/** What stops a message, or one entry of it. */
+const problem = {
+  reason: PoisonReason,
+  message: Schema.String,
+  path: Schema.NullOr(Schema.String),
+  offset: Schema.NullOr(Schema.Int) // of the first byte that cannot be read
+}
+export const TrialProblem = Schema.Struct(problem).annotate({ identifier: "TrialProblem" })
+
 export const Trial = Schema.Struct({
-  payload: Schema.Json,
+  ...TrialPayload,
   config: Schema.optionalKey(DeviceTypeConfig) // the draft when absent, else what is published
-}).annotate({ identifier: "Trial", examples: [{ payload: { temperature: 21.5 } }] })
+}).annotate({
+  identifier: "Trial",
+  examples: [{ payload: { temperature: 21.5 } }, { payload: "03 67 d7 00", encoding: "hex" }]
+})
+
+/** Only the metrics that are not good. */
+const quality = Schema.Record(Schema.String, Quality)
+const whose = {
+  identifier: Schema.NullOr(Schema.String), // of a gateway's child
+  port: Schema.NullOr(Schema.String)
+}
 export const TrialResult = Schema.Struct({
-  readings: Schema.Array(
+  readings: Schema.Array(Schema.Struct({ timestamp: IsoInstant, metrics: Metrics, quality, ...whose })),
+  skipped: Schema.Int, // optional metrics that could not be used
+  error: Schema.NullOr(TrialProblem), // the first of the dead letters
+  documents: Schema.Array(Schema.Json), // what the adapter made of each payload
+  whole: Schema.NullOr(Schema.Json), // what chunks came to
+  entries: Schema.Array(
     Schema.Struct({
-      timestamp: IsoInstant,
-      metrics: Metrics,
-      quality: Schema.Record(Schema.String, Quality) // only the metrics that are not good
+      index: Schema.Int, // place in its message
+      ...whose,
+      payload: Schema.Json,
+      extracted: Schema.NullOr(Schema.Struct({ metrics: Metrics, quality, skipped: Schema.Int })) // before transformations; null: it fails
     })
   ),
-  skipped: Schema.Int, // optional metrics that could not be used
-  error: Schema.NullOr(
-    Schema.Struct({ reason: PoisonReason, message: Schema.String, path: Schema.NullOr(Schema.String) })
+  deadLetters: Schema.Array(
+    Schema.Struct({
+      payload: Schema.Int, // which of the payloads, from 0
+      entry: Schema.NullOr(Schema.Int), // null: the whole message
+      ...problem
+    })
   )
 }).annotate({ identifier: "TrialResult" })
 export type TrialResult = typeof TrialResult.Type
 
 export const DeviceTypeQuery = Schema.Struct(pageQuery) // `q`: part of the name
 export type DeviceTypeQuery = typeof DeviceTypeQuery.Type
+
+const changes = [NotFound, Conflict, PreconditionFailed, Unprocessable] as const
 
 export class DeviceTypesApi extends HttpApiGroup.make("deviceTypes")
   .add(
@@ -116,7 +163,7 @@ export class DeviceTypesApi extends HttpApiGroup.make("deviceTypes")
       headers: ifMatch,
       payload: DeviceTypeChange,
       success: DeviceType,
-      error: [NotFound, Conflict, PreconditionFailed, Unprocessable]
+      error: changes
     })
       .annotate(RequiredPermission, "device-types:write")
       .annotate(OpenApi.Summary, "Change name, description, icon or protocol"),
@@ -129,19 +176,30 @@ export class DeviceTypesApi extends HttpApiGroup.make("deviceTypes")
       .annotate(OpenApi.Summary, "Every version, newest first"),
     HttpApiEndpoint.put("draft", "/:id/draft", {
       params: idParams,
+      headers: ifMatch,
       payload: Draft,
       success: DeviceType,
-      error: [NotFound, Conflict, Unprocessable]
+      error: changes
     })
       .annotate(RequiredPermission, "device-types:write")
       .annotate(OpenApi.Summary, "Write the draft; nothing changes until it is published"),
     HttpApiEndpoint.post("publish", "/:id/publish", {
       params: idParams,
+      headers: ifMatch,
       success: DeviceType,
-      error: [NotFound, Conflict, Unprocessable]
+      error: changes
     })
       .annotate(RequiredPermission, "device-types:write")
       .annotate(OpenApi.Summary, "Publish the draft: checked, its test vectors run, in force two seconds later"),
+    HttpApiEndpoint.post("rollback", "/:id/rollback", {
+      params: idParams,
+      headers: ifMatch,
+      payload: Rollback,
+      success: DeviceType,
+      error: changes
+    })
+      .annotate(RequiredPermission, "device-types:write")
+      .annotate(OpenApi.Summary, "Publish an earlier version's configuration again; the draft stays"),
     HttpApiEndpoint.post("test", "/:id/test", {
       params: idParams,
       payload: Trial,

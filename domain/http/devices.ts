@@ -2,7 +2,7 @@
  * Devices and their API keys.
  * @module
  */
-import { Schema } from "effect"
+import { Schema, Struct } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { DeviceId, DeviceTypeId, TenantId, Uuid } from "../ids.ts"
 import { RequiredPermission } from "../permissions.ts"
@@ -67,7 +67,8 @@ export type DeviceChange = typeof DeviceChange.Type
 export const DeviceQuery = Schema.Struct({
   ...pageQuery, // `q`: part of name, serial number or external id
   status: Schema.optionalKey(Schema.Literals(statuses)),
-  deviceTypeId: Schema.optionalKey(DeviceTypeId)
+  deviceTypeId: Schema.optionalKey(DeviceTypeId),
+  parentDeviceId: Schema.optionalKey(DeviceId)
 })
 export type DeviceQuery = typeof DeviceQuery.Type
 
@@ -112,6 +113,14 @@ export class DevicesApi extends HttpApiGroup.make("devices")
     HttpApiEndpoint.get("get", "/:id", { params: idParams, success: Device, error: NotFound })
       .annotate(RequiredPermission, "devices:read")
       .annotate(OpenApi.Summary, "One device"),
+    HttpApiEndpoint.get("children", "/:id/children", {
+      params: idParams,
+      query: Struct.omit(DeviceQuery.fields, ["parentDeviceId"]),
+      success: page(Device, "DevicePage"),
+      error: [NotFound, InvalidRequest]
+    })
+      .annotate(RequiredPermission, "devices:read")
+      .annotate(OpenApi.Summary, "The devices behind a gateway, page by page"),
     HttpApiEndpoint.patch("change", "/:id", {
       params: idParams,
       headers: ifMatch,

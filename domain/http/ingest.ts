@@ -4,7 +4,15 @@
  * @module
  */
 import { Context, Schema } from "effect"
-import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, HttpApiSecurity, OpenApi } from "effect/http-api"
+import {
+  HttpApi,
+  HttpApiEndpoint,
+  HttpApiGroup,
+  HttpApiMiddleware,
+  HttpApiSchema,
+  HttpApiSecurity,
+  OpenApi
+} from "effect/http-api"
 import { Uuid } from "../ids.ts"
 import {
   BodyTooLarge,
@@ -82,11 +90,25 @@ export class DeviceAuthorization extends HttpApiMiddleware.Service<DeviceAuthori
 
 const description =
   "One message, or an array of up to 1,000 that is accepted as a whole or not at all. 202 means: on disk. " +
+  "A body of another content type than application/json is one message of the key's device, stored untouched and read " +
+  "by the protocol adapter of its type; the content type itself decides nothing. " +
   "At most 8 MiB, after inflation when sent with Content-Encoding gzip. 429 and 503 carry Retry-After in seconds. " +
   "A message with a timestamp may be sent again after a 503 or a lost connection: its readings are stored once."
 
+/** What devices send that speak no JSON. */
+const untouched = [
+  "application/octet-stream",
+  "text/csv",
+  "application/cbor",
+  "application/senml+json",
+  "application/senml+cbor"
+] as const
+
 const contract = {
-  payload: IngestBody,
+  payload: [
+    IngestBody,
+    ...untouched.map((contentType) => HttpApiSchema.asUint8Array({ contentType })(Schema.Uint8Array))
+  ],
   success: [Accepted, AllAccepted],
   error: [InvalidRequest, Forbidden, BodyTooLarge, Unprocessable, TooManyRequests, InternalFault, Unavailable]
 } as const

@@ -56,6 +56,15 @@ export const Invalidation = Schema.Union([
   Schema.Struct({ type: Schema.Literal("all") })
 ]).annotate({ identifier: "Invalidation" })
 
+/** Where a group begins again: `offset`, or the first record appended at `time` or later; one of them. All partitions, or some. */
+export const Rewinding = Schema.Struct({
+  group: Schema.String,
+  topic: Schema.optionalKey(Schema.String),
+  partition: Schema.optionalKey(Schema.Int),
+  offset: Schema.optionalKey(Offset), // within what the log holds: below its start it is the oldest record
+  time: Schema.optionalKey(InstantFromIso)
+}).annotate({ identifier: "Rewinding" })
+
 const items = <S extends Schema.Top>(item: S, identifier: string) =>
   Schema.Struct({ items: Schema.Array(item) }).annotate({ identifier })
 
@@ -93,6 +102,22 @@ export class OperationsApi extends HttpApiGroup.make("operations")
         OpenApi.Description,
         "A decision that cannot be taken back: what the log has lost never comes to this group. What the group has stored " +
           "already is recognised and not stored twice."
+      ),
+    HttpApiEndpoint.post("rewind", "/consumers/rewind", {
+      payload: Rewinding,
+      success: items(
+        Schema.Struct({ topic: Schema.String, partition: Schema.Int, next: Offset }).annotate({
+          identifier: "Rewound"
+        }),
+        "RewoundList"
+      ),
+      error: [NotFound, InvalidRequest]
+    })
+      .annotate(OpenApi.Summary, "Let a consumer group go on from an earlier record, or a later one")
+      .annotate(
+        OpenApi.Description,
+        "What the group has stored already is recognised and not stored twice. Going on from a later record skips those in " +
+          "between. It takes a few seconds."
       ),
     HttpApiEndpoint.post("invalidate", "/cache/invalidate", {
       payload: Invalidation,

@@ -76,13 +76,35 @@ export const CsvAdapter = Schema.Struct({
 })
 export const SenmlAdapter = Schema.Struct({ kind: Schema.Literal("senml"), format: Schema.Literals(["json", "cbor"]) })
 
-export const ProtocolAdapter = Schema.Union([
+/** JSON that names its values by ids, as keys of an object or within the items of an array. */
+export const KeyedAdapter = Schema.Struct({
+  kind: Schema.Literal("keyed"),
+  groupsPath: Schema.optionalKey(Schema.NonEmptyString), // an array whose items each have entries; absent: the payload itself has them
+  entriesPath: Schema.NonEmptyString.pipe(Schema.withDecodingDefaultKey(orElse("$"))), // an object by id, or an array
+  idPath: Schema.optionalKey(Schema.Union([Schema.NonEmptyString, Schema.NonEmptyArray(Schema.NonEmptyString)])), // in an array's item; several parts are joined by commas
+  valuePath: Schema.optionalKey(Schema.Union([Schema.NonEmptyString, Schema.NonEmptyArray(Schema.NonEmptyString)])), // in the entry, the first present; absent, or a bare value: the entry itself
+  fields: Schema.Array(Schema.Struct({ name: MetricKey, id: Schema.NonEmptyString })).check(Schema.isMinLength(1), some)
+})
+
+/** All that a converter can come to. */
+export const OwnAdapter = Schema.Union([
   Schema.Literals(["json", "csv", "cbor", "senml", "sparkplug_b"]),
   BinaryAdapter,
   TlvAdapter,
   CayenneAdapter,
   CsvAdapter,
   SenmlAdapter,
-  Schema.Struct({ converterId: Uuid })
+  KeyedAdapter
 ])
+export type OwnAdapter = typeof OwnAdapter.Type
+
+/** What a converter was when a version was published with it; only published versions have it. */
+export const ConverterCopy = Schema.Struct({
+  version: Schema.Int, // of the converter
+  adapter: OwnAdapter,
+  targetSchema: Schema.optionalKey(Schema.JsonObject)
+})
+export const ConverterAdapter = Schema.Struct({ converterId: Uuid, copy: Schema.optionalKey(ConverterCopy) })
+
+export const ProtocolAdapter = Schema.Union([OwnAdapter, ConverterAdapter])
 export type ProtocolAdapter = typeof ProtocolAdapter.Type

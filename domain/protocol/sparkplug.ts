@@ -269,7 +269,8 @@ class Naming {
           : `is known by its alias ${alias} only, and no birth said its name,`
       return refuse(`A metric ${why}`, at, alias === undefined ? undefined : `alias ${alias}`)
     }
-    if (sent !== undefined && alias !== undefined) this.learn(alias, sent, datatype ?? 0)
+    const isNew = known?.name !== sent || known?.datatype !== (datatype ?? 0)
+    if (sent !== undefined && alias !== undefined && isNew) this.learn(alias, sent, datatype ?? 0)
     put(this.metrics, name, finished(metric, datatype ?? known?.datatype))
     if (timestamp !== undefined) put(this.times, name, timestamp)
   }

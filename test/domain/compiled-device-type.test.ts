@@ -120,6 +120,11 @@ it("every protocol adapter compiles but a converter, which must be resolved firs
   assert.include(problemsOf({ protocolAdapter }), "$.protocolAdapter.converterId")
 })
 
+it("an adapter whose messages depend on those before them is for endpoints only", () => {
+  const sparkplug = { protocolAdapter: "sparkplug_b", processingMode: "rtu_multiport" }
+  assert.include(problemsOf(sparkplug), "$.processingMode")
+})
+
 it("a type for gateways compiles: whether its mode is served is the dispatcher's question", () => {
   assert.strictEqual(problemsOf({ processingMode: "gateway" }), "")
 })
