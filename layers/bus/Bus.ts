@@ -36,6 +36,8 @@ export interface Subscription {
   readonly maxRecords: number // 2,000
   readonly maxBytes: number // 16 MiB; a larger record comes alone
   readonly maxWaitMillis: number // 5
+  /** Partitions of the same number go to the same member: what the topics tell of one key comes together. */
+  readonly together?: boolean
   /** Asked at each assignment, with what is newly owned: where to start. Absent, and for a partition left out of the answer: where the
    * bus's committed offset says, else at the beginning. A partition whose offset is outside the log stops; the others go on. */
   readonly startAt?: (

@@ -21,16 +21,23 @@ export interface Outcome<R = never> {
   }>
   /** Runs in the loop's transaction. Refused for good: the loop halves the batch until one record is to blame (`Unstorable`). */
   readonly store?: Effect.Effect<void, DatabaseUnavailable | Poison, R>
+  /** Called when `store` is committed, before the partition goes on: what a service keeps in memory of its rows follows them here. */
+  readonly stored?: () => void
+  /** The partition ticks before its next batch, again and again as long as the ticks' outcomes ask for it. For what may be published
+   * only once it is stored. */
+  readonly tickAtOnce?: boolean
 }
 export interface Consumer<R = never> {
   readonly service: string // metric label and `dlq-stage`
   readonly group: string // argusiq.{service}, or argusiq.{service}.{purpose} where a service has several
   readonly topics: ReadonlyArray<string>
+  /** The partitions of the same number, of all topics, are one member's. */
+  readonly together?: boolean
   readonly offsets: "bus" | "postgres"
   /** `partitionTime`: received-at of the last record while there is lag, else that of the groups feeding the partition, the clock only on
    * the first topic; never backwards. The same records, rows and configuration must
-   * give the same outcome. */
-  readonly process: (batch: Batch, partitionTime: Instant) => Effect.Effect<Outcome<R>, Retryable, R>
-  /** Called once a second per owned partition, also without records: chunk expiry, silence, durations that end. */
-  readonly tick?: (at: TopicPartition, partitionTime: Instant) => Effect.Effect<Outcome<R>, Retryable, R>
+   * give the same outcome. `epoch`: of the partition's assignment; what a service remembers of the partition counts only within it. */
+  readonly process: (batch: Batch, partitionTime: Instant, epoch: bigint) => Effect.Effect<Outcome<R>, Retryable, R>
+  /** Called once a second per owned partition, and when an outcome asks for it; also without records: chunk expiry, silence, durations that end. */
+  readonly tick?: (at: TopicPartition, partitionTime: Instant, epoch: bigint) => Effect.Effect<Outcome<R>, Retryable, R>
 }

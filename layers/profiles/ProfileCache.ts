@@ -18,13 +18,13 @@ import { makeSecondLevel } from "../cache/SecondLevel.ts"
 import { type Forgotten } from "../cache/SharedCache.ts"
 import { PipelineSql } from "../database/Sql.ts"
 import { makeChangeFeed, pushByHand } from "./ChangeFeed.ts"
-import { externalIdKey, makeProfileQueries, type OwnedByDevice } from "./ProfileQueries.ts"
-import { Profiles } from "./Profiles.ts"
+import { childKey, externalIdKey, makeProfileQueries, type OwnedByDevice } from "./ProfileQueries.ts"
+import { type ChildProfile, Profiles } from "./Profiles.ts"
 import { sharedLoad } from "./sharedLoad.ts"
 import { compileVersions, decodeDevice, decodeDeviceType } from "./StoredProfiles.ts"
 
 export interface ProfileCacheOptions {
-  /** The most devices in memory; as many external ids and API keys, a twentieth as many types (at least 1,000). */
+  /** The most devices in memory; as many external ids, children and API keys, a twentieth as many types (at least 1,000). */
   readonly size: number
 }
 
@@ -95,10 +95,18 @@ export const make = Effect.fnUntraced(function* (options: ProfileCacheOptions) {
     load: retryable(queries.externalIds),
     isCurrent
   })
+  // An unknown child costs its message an entry: whether it exists is asked each time, not remembered.
+  const children = yield* makeLoadingCache({
+    limit: options.size,
+    load: retryable(queries.children),
+    isCurrent,
+    absentMillis: 0
+  })
   const apiKeys = yield* makeLoadingCache({ limit: options.size, load: retryable(queries.apiKeys), isCurrent })
 
   const forgetOwned = () => {
     externalIds.clear()
+    children.clear()
     apiKeys.clear()
     changes.clear()
   }
@@ -147,6 +155,7 @@ export const make = Effect.fnUntraced(function* (options: ProfileCacheOptions) {
         countLookups("devices", devices),
         countLookups("device-types", deviceTypes),
         countLookups("external-ids", externalIds),
+        countLookups("children", children),
         countLookups("api-keys", apiKeys)
       ],
       { discard: true }
@@ -170,6 +179,29 @@ export const make = Effect.fnUntraced(function* (options: ProfileCacheOptions) {
     deviceTypes: (ids) => Effect.andThen(feed.trusted, deviceTypes.getAll(ids)),
     byExternalId: (tenantId, externalId) =>
       Effect.map(one(externalIds, externalIdKey(tenantId, externalId)), (entry) => entry?.deviceId),
+    children: Effect.fnUntraced(function* (asked) {
+      yield* feed.trusted
+      const keys: Array<string> = []
+      const gateways = Array.from(asked, ({ gatewayId, identifiers, tenantId }) => ({
+        gatewayId,
+        identifiers: Array.from(identifiers, (identifier) => {
+          const key = childKey(tenantId, gatewayId, identifier)
+          keys.push(key)
+          return [identifier, key] as const
+        })
+      }))
+      const found = yield* children.getAll(keys)
+      const byGateway = new Map<string, Map<string, ChildProfile>>()
+      for (const { gatewayId, identifiers } of gateways) {
+        const known = byGateway.get(gatewayId) ?? new Map<string, ChildProfile>()
+        byGateway.set(gatewayId, known)
+        for (const [identifier, key] of identifiers) {
+          const child = found.get(key)
+          if (child !== undefined) known.set(identifier, child)
+        }
+      }
+      return byGateway
+    }),
     apiKey: (keyHash) =>
       Effect.map(one(apiKeys, keyHash), (entry) =>
         entry === undefined || (entry.expiresAt !== undefined && entry.expiresAt <= clock.currentTimeMillisUnsafe())

@@ -7,7 +7,7 @@ import { type DeviceProfile } from "@argusiq/domain/device-type.ts"
 import { isUuid } from "@argusiq/domain/uuid.ts"
 import { type PgClient } from "@effect/sql-pg"
 import { Effect } from "effect"
-import { type ApiKeyOwner } from "./Profiles.ts"
+import { type ApiKeyOwner, type ChildProfile } from "./Profiles.ts"
 import { type StoredDeviceType, type StoredVersion } from "./StoredProfiles.ts"
 
 /** What belongs to a device, with the number of the last change that it can have seen. */
@@ -23,6 +23,10 @@ export interface ApiKeyEntry extends ApiKeyOwner, OwnedByDevice {
 /** The cache key of an external id. A tenant id is a UUID, so its length tells where the external id begins. */
 export const externalIdKey = (tenantId: string, externalId: string) => tenantId + externalId
 const TENANT_ID_LENGTH = 36
+
+/** The cache key of a gateway's child: two UUIDs, then its logical identifier. */
+export const childKey = (tenantId: string, gatewayId: string, identifier: string) => tenantId + gatewayId + identifier
+const GATEWAY_END = 2 * TENANT_ID_LENGTH
 
 export const makeProfileQueries = (sql: PgClient.PgClient) => {
   const sequence = sql.literal("(select number from change_sequence where scope = 'profiles')::float8")
@@ -100,6 +104,36 @@ export const makeProfileQueries = (sql: PgClient.PgClient) => {
     )
   })
 
+  const children = Effect.fnUntraced(function* (keys: ReadonlyArray<string>) {
+    const asked = keys.filter(
+      (key) =>
+        isUuid(key.slice(0, TENANT_ID_LENGTH)) &&
+        isUuid(key.slice(TENANT_ID_LENGTH, GATEWAY_END)) &&
+        !key.includes("\0")
+    )
+    const rows = yield* sql<{
+      id: string
+      tenant_id: string
+      parent_device_id: string
+      logical_identifier: string
+      device_type_id: string
+      status: DeviceProfile["status"]
+      sequence: number
+    }>`select devices.id, devices.tenant_id, devices.parent_device_id, devices.logical_identifier, devices.device_type_id,
+        devices.status, ${sequence} as sequence
+      from unnest(${asked.map((key) => key.slice(0, TENANT_ID_LENGTH))}::text[]::uuid[],
+        ${asked.map((key) => key.slice(TENANT_ID_LENGTH, GATEWAY_END))}::text[]::uuid[],
+        ${asked.map((key) => key.slice(GATEWAY_END).toWellFormed())}::text[]) as asked (tenant_id, gateway_id, identifier)
+      join devices on devices.tenant_id = asked.tenant_id and devices.parent_device_id = asked.gateway_id
+        and devices.logical_identifier = asked.identifier`
+    return new Map(
+      rows.map((row): [string, ChildProfile] => [
+        childKey(row.tenant_id, row.parent_device_id, row.logical_identifier),
+        { deviceId: row.id, deviceTypeId: row.device_type_id, status: row.status, sequence: row.sequence }
+      ])
+    )
+  })
+
   const apiKeys = Effect.fnUntraced(function* (hashes: ReadonlyArray<string>) {
     const rows = yield* sql<{
       id: string
@@ -126,5 +160,5 @@ export const makeProfileQueries = (sql: PgClient.PgClient) => {
     )
   })
 
-  return { changeSequence, devices, deviceTypes, externalIds, apiKeys }
+  return { changeSequence, devices, deviceTypes, externalIds, children, apiKeys }
 }

@@ -32,6 +32,21 @@ export interface ApiKeyOwner {
   readonly tenantId: string
 }
 
+/** A device behind a gateway. `sequence`: the last change it can have seen. */
+export interface ChildProfile {
+  readonly deviceId: string
+  readonly deviceTypeId: string
+  readonly status: DeviceProfile["status"]
+  readonly sequence: number
+}
+
+/** Which children of a gateway are asked for, by their logical identifiers. */
+export interface ChildrenOf {
+  readonly tenantId: string
+  readonly gatewayId: string
+  readonly identifiers: Iterable<string>
+}
+
 export class Profiles extends Context.Service<
   Profiles,
   {
@@ -50,6 +65,11 @@ export class Profiles extends Context.Service<
       tenantId: string,
       externalId: string
     ): Effect.Effect<string | undefined, CacheUnavailable | DatabaseUnavailable>
+    /** The children by gateway and logical identifier. One without an entry does not stand behind that gateway: absence is
+     * never remembered, PostgreSQL has just said so. Fails as `devices` does. */
+    children(
+      asked: Iterable<ChildrenOf>
+    ): Effect.Effect<ReadonlyMap<string, ReadonlyMap<string, ChildProfile>>, CacheUnavailable | DatabaseUnavailable>
     /** As `byExternalId`, by the SHA-256 of the key, hex. */
     apiKey(keyHash: string): Effect.Effect<ApiKeyOwner | undefined, CacheUnavailable | DatabaseUnavailable>
     /** Pushed invalidation, also reachable through the API. */

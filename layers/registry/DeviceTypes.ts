@@ -2,8 +2,9 @@
  * The device types of an organization and their versions. A version in force never changes; what changes is the draft.
  * @module
  */
+import { type CompiledDeviceType } from "@argusiq/domain/compiled-device-type.ts"
 import { type DeviceTypeConfig } from "@argusiq/domain/device-type.ts"
-import { type ConfigurationFault, publicationFaults } from "@argusiq/domain/device-type-trial.ts"
+import { decidePublish, decideRollback } from "@argusiq/domain/device-versions.ts"
 import { type DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import {
   type DeviceType,
@@ -13,7 +14,7 @@ import {
   type DeviceTypeVersion,
   type NewDeviceType
 } from "@argusiq/domain/http/device-types.ts"
-import { Clock, Context, Effect, Layer, Schema } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { type Fragment } from "effect/sql/Statement"
 import { inTenant } from "../database/inTenant.ts"
 import { AppSql } from "../database/Sql.ts"
@@ -26,6 +27,7 @@ import {
   toVersion,
   type VersionRow
 } from "./deviceTypeRow.ts"
+import { decided, history, insertVersion, instant } from "./deviceTypeHistory.ts"
 import { newId } from "./newId.ts"
 import { containing, type Page, readPage } from "./paging.ts"
 import {
@@ -33,33 +35,30 @@ import {
   NotRegistered,
   orRefusal,
   orUnavailable,
-  StaleVersion,
+  refuseStale,
+  type StaleVersion,
   type WriteRefusal,
-  WrongState
+  type WrongState
 } from "./refusals.ts"
+import { type NotPublishable, resolveConfig, type ResolvedConfig, withoutCopy } from "./resolvedConfig.ts"
 
-/** A published version comes into force so much later, so that every process knows of it before. */
-const secondsUntilInForce = 2
+type ChangeRefusal = NotRegistered | StaleVersion | WriteRefusal
+type PublishRefusal = ChangeRefusal | WrongState | NotPublishable
 
-/** The configuration cannot be published; every reason with its path. */
-export class NotPublishable extends Schema.TaggedError<NotPublishable>()("NotPublishable", {
-  faults: Schema.Array(Schema.Struct({ path: Schema.String, message: Schema.String }))
-}) {}
-
+/** Of all changes, `basedOn` is the version that must still be the present one. */
 export class DeviceTypes extends Context.Service<
   DeviceTypes,
   {
     list(actor: Actor, query: DeviceTypeQuery): Effect.Effect<Page<DeviceTypeSummary>, BadCursor | DatabaseUnavailable>
     get(actor: Actor, id: string): Effect.Effect<DeviceType, NotRegistered | DatabaseUnavailable>
     /** With a configuration: version 1 is published and in force at once. */
-    create(actor: Actor, type: NewDeviceType): Effect.Effect<DeviceType, NotPublishable | WriteRefusal>
-    /** `basedOn`: the version that must still be the present one. */
+    create(actor: Actor, type: NewDeviceType): Effect.Effect<DeviceType, NotPublishable | WrongState | WriteRefusal>
     change(
       actor: Actor,
       id: string,
       change: DeviceTypeChange,
       basedOn?: number
-    ): Effect.Effect<DeviceType, NotRegistered | StaleVersion | WriteRefusal>
+    ): Effect.Effect<DeviceType, ChangeRefusal>
     /** All of them, newest first, the draft included. */
     versions(
       actor: Actor,
@@ -68,14 +67,20 @@ export class DeviceTypes extends Context.Service<
     writeDraft(
       actor: Actor,
       id: string,
-      config: DeviceTypeConfig,
-      note?: string
-    ): Effect.Effect<DeviceType, NotRegistered | WriteRefusal>
-    /** The draft becomes the version in force two seconds later. */
-    publish(
+      draft: { readonly config: DeviceTypeConfig; readonly note?: string },
+      basedOn?: number
+    ): Effect.Effect<DeviceType, ChangeRefusal>
+    /** The draft becomes the version in force two seconds later, with a copy of the converter that it names. */
+    publish(actor: Actor, id: string, basedOn?: number): Effect.Effect<DeviceType, PublishRefusal>
+    /** An earlier version's configuration, its copy of a converter included, becomes the version in force two seconds later. */
+    rollback(
       actor: Actor,
-      id: string
-    ): Effect.Effect<DeviceType, NotRegistered | WrongState | NotPublishable | WriteRefusal>
+      id: string,
+      to: { readonly version: number; readonly note?: string },
+      basedOn?: number
+    ): Effect.Effect<DeviceType, PublishRefusal>
+    /** What a configuration would be published as at the moment. */
+    resolve(actor: Actor, config: DeviceTypeConfig): Effect.Effect<ResolvedConfig, NotPublishable | DatabaseUnavailable>
   }
 >()("argusiq/layers/registry/DeviceTypes") {
   static readonly layer = Layer.effect(
@@ -86,7 +91,6 @@ export class DeviceTypes extends Context.Service<
         (actor: Actor) =>
         <A, E>(effect: Effect.Effect<A, E>) =>
           Effect.provideService(inTenant(actor.tenantId)(effect), AppSql, sql)
-      const nowMicros = Effect.map(Clock.currentTimeMillis, (millis) => millis * 1_000)
 
       const select = (where: Fragment, rest: Fragment, sorted: Fragment) => sql<DeviceTypeRow>`
         select item.id, item.tenant_id, item.name, item.description, item.icon, item.protocol, item.published_version,
@@ -103,12 +107,15 @@ export class DeviceTypes extends Context.Service<
         return toDeviceType(row)
       })
       /** The row of the type is locked first: versions of one type are written one after another. */
-      const lock = Effect.fnUntraced(function* (id: string) {
+      const lock = Effect.fnUntraced(function* (id: string, basedOn: number | undefined) {
         const [row] = yield* sql<{ version: number }>`
           select version from device_types where id = ${id}::uuid for update`
         if (row === undefined) return yield* new NotRegistered({ what: "device type" })
-        return row
+        yield* refuseStale(basedOn, row.version)
       })
+      const touch = (actor: Actor, id: string, values: Record<string, unknown> = {}) =>
+        sql`update device_types set ${sql.update({ ...values, updated_by: actor.userId ?? null })},
+          version = version + 1, updated_at = now() where id = ${id}::uuid`
 
       const list = Effect.fn("DeviceTypes.list")(function* (actor: Actor, query: DeviceTypeQuery) {
         const filters = query.q === undefined || query.q === "" ? [] : [sql`item.name ilike ${containing(query.q)}`]
@@ -118,10 +125,12 @@ export class DeviceTypes extends Context.Service<
 
       const get = Effect.fn("DeviceTypes.get")((actor: Actor, id: string) => one(id).pipe(scoped(actor), orUnavailable))
 
+      const resolve = Effect.fn("DeviceTypes.resolve")((actor: Actor, config: DeviceTypeConfig) =>
+        resolveConfig(sql, withoutCopy(config)).pipe(scoped(actor), orUnavailable)
+      )
+
       const create = Effect.fn("DeviceTypes.create")((actor: Actor, type: NewDeviceType) =>
         Effect.gen(function* () {
-          const { config } = type
-          if (config !== undefined) yield* refuseUnpublishable(config)
           const id = newId()
           yield* sql`insert into device_types ${sql.insert({
             id,
@@ -130,41 +139,29 @@ export class DeviceTypes extends Context.Service<
             description: type.description ?? "",
             icon: type.icon ?? null,
             protocol: type.protocol ?? null,
-            published_version: config === undefined ? null : 1,
             created_by: actor.userId ?? null,
             updated_by: actor.userId ?? null
           })}`
-          if (config !== undefined) {
-            yield* sql`insert into device_type_versions
-                (id, tenant_id, device_type_id, number, state, effective_at, config, author)
-              values (${newId()}::uuid, ${actor.tenantId}::uuid, ${id}::uuid, 1, 'published', clock_timestamp(),
-                ${sql.json(encodeConfig(config))}, ${actor.userId ?? null}::uuid)`
+          if (type.config !== undefined) {
+            const { childType, config } = yield* resolveConfig(sql, withoutCopy(type.config))
+            const { version } = yield* decided([], (now) => decidePublish({ number: 1, config }, [], now, childType))
+            yield* insertVersion(sql, actor, id, version, "")
+            yield* sql`update device_types set published_version = ${version.number} where id = ${id}::uuid`
           }
           return yield* Effect.catchTag(one(id), "NotRegistered", Effect.die)
         }).pipe(scoped(actor), orRefusal)
       )
 
-      const refuseUnpublishable = Effect.fnUntraced(function* (config: DeviceTypeConfig) {
-        const faults: ReadonlyArray<ConfigurationFault> = publicationFaults(config, yield* nowMicros)
-        if (faults.length > 0) return yield* new NotPublishable({ faults })
-      })
-
       const change = Effect.fn("DeviceTypes.change")(
         (actor: Actor, id: string, change: DeviceTypeChange, basedOn?: number) =>
           Effect.gen(function* () {
-            const present = yield* lock(id)
-            if (basedOn !== undefined && basedOn !== present.version) {
-              return yield* new StaleVersion({ present: present.version })
-            }
-            const values = {
+            yield* lock(id, basedOn)
+            yield* touch(actor, id, {
               ...(change.name !== undefined && { name: change.name }),
               ...(change.description !== undefined && { description: change.description }),
               ...(change.icon !== undefined && { icon: change.icon }),
-              ...(change.protocol !== undefined && { protocol: change.protocol }),
-              updated_by: actor.userId ?? null
-            }
-            yield* sql`update device_types set ${sql.update(values)}, version = version + 1, updated_at = now()
-              where id = ${id}::uuid`
+              ...(change.protocol !== undefined && { protocol: change.protocol })
+            })
             return yield* one(id)
           }).pipe(scoped(actor), orRefusal)
       )
@@ -180,10 +177,15 @@ export class DeviceTypes extends Context.Service<
       )
 
       const writeDraft = Effect.fn("DeviceTypes.writeDraft")(
-        (actor: Actor, id: string, config: DeviceTypeConfig, note?: string) =>
+        (
+          actor: Actor,
+          id: string,
+          { config, note }: { readonly config: DeviceTypeConfig; readonly note?: string },
+          basedOn?: number
+        ) =>
           Effect.gen(function* () {
-            yield* lock(id)
-            const draft = sql.json(encodeConfig(config))
+            yield* lock(id, basedOn)
+            const draft = sql.json(encodeConfig(withoutCopy(config)))
             const author = actor.userId ?? null
             const replaced = yield* sql`update device_type_versions
               set config = ${draft}, note = coalesce(${note ?? null}, note), author = ${author}::uuid
@@ -195,32 +197,51 @@ export class DeviceTypes extends Context.Service<
                   ${draft}, ${note ?? ""}, ${author}::uuid
                 from device_type_versions where device_type_id = ${id}::uuid`
             }
+            yield* touch(actor, id)
             return yield* one(id)
           }).pipe(scoped(actor), orRefusal)
       )
 
-      const publish = Effect.fn("DeviceTypes.publish")((actor: Actor, id: string) =>
+      const publish = Effect.fn("DeviceTypes.publish")((actor: Actor, id: string, basedOn?: number) =>
         Effect.gen(function* () {
-          yield* lock(id)
-          const { draft } = yield* one(id)
-          if (draft === null) {
-            return yield* new WrongState({ message: "There is no draft to publish: write one first." })
-          }
-          yield* refuseUnpublishable(draft)
-          // The first version applies to all that came before it too, so it need not wait.
-          const [published] = yield* sql<{ number: number }>`
-            update device_type_versions set state = 'published', author = ${actor.userId ?? null}::uuid,
-              effective_at = clock_timestamp()
-                + case when number = 1 then interval '0' else make_interval(secs => ${secondsUntilInForce}) end
-            where device_type_id = ${id}::uuid and state = 'draft' returning number`
-          yield* sql`update device_types set published_version = ${published?.number ?? null}, version = version + 1,
-              updated_at = now(), updated_by = ${actor.userId ?? null}::uuid
-            where id = ${id}::uuid`
+          yield* lock(id, basedOn)
+          const { draft, published } = yield* history(sql, id)
+          const resolved = draft === undefined ? undefined : yield* resolveConfig(sql, draft.config)
+          const ready = draft && resolved && { ...draft, config: resolved.config }
+          const { version } = yield* decided(published, (now) =>
+            decidePublish(ready, published, now, resolved?.childType)
+          )
+          yield* sql`update device_type_versions set number = ${version.number}, state = 'published',
+              author = ${actor.userId ?? null}::uuid, effective_at = ${instant(sql, version.effectiveAt)},
+              config = ${sql.json(encodeConfig(version.config))}
+            where device_type_id = ${id}::uuid and state = 'draft'`
+          yield* touch(actor, id, { published_version: version.number })
           return yield* one(id)
         }).pipe(scoped(actor), orRefusal)
       )
 
-      return DeviceTypes.of({ list, get, create, change, versions, writeDraft, publish })
+      const rollback = Effect.fn("DeviceTypes.rollback")(
+        (actor: Actor, id: string, to: { readonly version: number; readonly note?: string }, basedOn?: number) =>
+          Effect.gen(function* () {
+            yield* lock(id, basedOn)
+            const { draft, published } = yield* history(sql, id)
+            const target = published.find(({ number }) => number === to.version)
+            let childType: CompiledDeviceType | undefined
+            if (target !== undefined) childType = (yield* resolveConfig(sql, target.config)).childType
+            const { draftNumber, version } = yield* decided(published, (now) =>
+              decideRollback(to.version, draft, published, now, childType)
+            )
+            if (draftNumber !== undefined) {
+              yield* sql`update device_type_versions set number = ${draftNumber}
+                where device_type_id = ${id}::uuid and state = 'draft'`
+            }
+            yield* insertVersion(sql, actor, id, version, to.note ?? `Back to version ${to.version}`)
+            yield* touch(actor, id, { published_version: version.number })
+            return yield* one(id)
+          }).pipe(scoped(actor), orRefusal)
+      )
+
+      return DeviceTypes.of({ list, get, create, change, versions, writeDraft, publish, rollback, resolve })
     })
   )
 }

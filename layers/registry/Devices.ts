@@ -80,6 +80,9 @@ export class Devices extends Context.Service<
         const filters: Array<Fragment> = []
         if (query.status !== undefined) filters.push(sql`item.status = ${query.status}`)
         if (query.deviceTypeId !== undefined) filters.push(sql`item.device_type_id = ${query.deviceTypeId}::uuid`)
+        if (query.parentDeviceId !== undefined) {
+          filters.push(sql`item.parent_device_id = ${query.parentDeviceId}::uuid`)
+        }
         if (query.q !== undefined && query.q !== "") {
           const pattern = containing(query.q)
           filters.push(

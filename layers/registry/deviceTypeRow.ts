@@ -35,7 +35,7 @@ export interface VersionRow {
 
 /** A configuration as it is stored: what was left out is written down, so that a later default changes no version. */
 export const encodeConfig = Schema.encodeSync(DeviceTypeConfig)
-const decodeConfig = Schema.decodeUnknownSync(DeviceTypeConfig)
+export const decodeConfig = Schema.decodeUnknownSync(DeviceTypeConfig)
 const configOrNull = (config: unknown) => (config === null ? null : decodeConfig(config))
 
 export const toSummary = (row: DeviceTypeRow): DeviceTypeSummary => ({

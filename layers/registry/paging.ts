@@ -21,10 +21,12 @@ export const encodeCursor = (place: typeof Place.Type): string =>
   Buffer.from(JSON.stringify(place)).toString("base64url")
 const decodeCursor = (cursor: string) => decodePlace(Buffer.from(cursor, "base64url").toString("utf8"))
 
-/** Sorts that devices and device types share: a column, how its value is written and read back. */
+/** Sorts that lists share: a column, how its value is written and read back. */
 const columns = {
   name: { column: "name", type: "text" },
-  createdAt: { column: "created_at", type: "timestamptz" }
+  createdAt: { column: "created_at", type: "timestamptz" },
+  startedAt: { column: "started_at", type: "timestamptz" },
+  receivedAt: { column: "received_at", type: "timestamptz" }
 } as const
 export type Sort = keyof typeof columns | `-${keyof typeof columns}`
 

@@ -9,7 +9,15 @@ import { isUnavailable, sqlState } from "../database/errors.ts"
 
 /** It does not exist, or not in this organisation: nobody can tell which. */
 export class NotRegistered extends Schema.TaggedError<NotRegistered>()("NotRegistered", {
-  what: Schema.Literals(["device", "device type", "API key", "organization", "draft"])
+  what: Schema.Literals([
+    "device",
+    "device type",
+    "protocol converter",
+    "API key",
+    "organization",
+    "draft",
+    "dead letter"
+  ])
 }) {}
 /** Another one has this value already; `path` names the property. */
 export class AlreadyTaken extends Schema.TaggedError<AlreadyTaken>()("AlreadyTaken", { path: Schema.String }) {}
@@ -26,6 +34,10 @@ export class StaleVersion extends Schema.TaggedError<StaleVersion>()("StaleVersi
 export class Unstorable extends Schema.TaggedError<Unstorable>()("Unstorable", {}) {}
 /** The cursor was not given by this list with this order. */
 export class BadCursor extends Schema.TaggedError<BadCursor>()("BadCursor", {}) {}
+
+/** Refuses a change that is based on another version than the present one. */
+export const refuseStale = (basedOn: number | undefined, present: number): Effect.Effect<void, StaleVersion> =>
+  basedOn === undefined || basedOn === present ? Effect.void : Effect.fail(new StaleVersion({ present }))
 
 export type WriteRefusal = AlreadyTaken | BadReference | Unstorable | DatabaseUnavailable
 

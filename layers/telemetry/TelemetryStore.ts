@@ -10,7 +10,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import { PipelineSql } from "../database/Sql.ts"
 import { Safeguards } from "../Safeguards.ts"
 import { rawParameters, rawStatement } from "./rawStatement.ts"
-import { readingParameters, readingStatement, readingsWithFreshIds } from "./readingStatement.ts"
+import { readingQuery, readingsWithFreshIds } from "./readingStatement.ts"
 
 /** What a device sent, as it was received. */
 export interface RawMessage {
@@ -40,7 +40,8 @@ export class TelemetryStore extends Context.Service<
     /**
      * Stores the messages' readings in one statement: in the transaction that the fiber is in, else in its own. A reading that is
      * stored already stays as it is; latest values move only to newer instants; a message counts once in its device's
-     * messages_total, when the first of its readings is stored. Fails with Poison when one of the messages can never be stored.
+     * messages_total and in its gateway's, when the first of its readings is stored; with it the transaction of a gateway's
+     * message ends. Fails with Poison when one of the messages can never be stored.
      */
     storeReadings(messages: ReadonlyArray<NormalizedMessage>): Effect.Effect<void, DatabaseUnavailable | Poison>
     /** Stores what is not there yet, by message id and received-at; else as `storeReadings`. */
@@ -58,8 +59,8 @@ export class TelemetryStore extends Context.Service<
         storeReadings: (messages) =>
           Effect.suspend(() => {
             const stored = deduplicateReadings ? messages : readingsWithFreshIds(messages)
-            const parameters = readingParameters(stored)
-            return parameters === undefined ? Effect.void : run(readingStatement, parameters)
+            const query = readingQuery(stored)
+            return query === undefined ? Effect.void : run(query.statement, query.parameters)
           }),
         storeRaw: (messages) =>
           messages.length === 0 ? Effect.void : Effect.suspend(() => run(rawStatement, rawParameters(messages)))

@@ -1,15 +1,20 @@
 /**
- * The normalizer: turns a device's bytes into readings, by the version of the device's type that the dispatcher stamped.
+ * The normalizer: turns a device's bytes into readings, by the version of the device's type that the dispatcher stamped, and
+ * so for each child of a gateway and each port of a device.
  * @module
  */
-import { Poison } from "@argusiq/domain/errors.ts"
-import { encodeNormalized, normalizeEndpoint } from "@argusiq/domain/normalize.ts"
+import type { CompiledDeviceType } from "@argusiq/domain/compiled-device-type.ts"
+import type { Poison } from "@argusiq/domain/errors.ts"
+import { encodeNormalized, type EndpointMessage, normalizeEndpoint } from "@argusiq/domain/normalize.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
 import { Topics } from "@argusiq/domain/topics.ts"
 import type { BusRecord, StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import type { Consumer, Outcome } from "@argusiq/layers/bus/Consumer.ts"
-import { type DeviceTypeVersions, type EffectiveVersion, Profiles } from "@argusiq/layers/profiles/Profiles.ts"
+import { type DeviceTypeVersions, Profiles } from "@argusiq/layers/profiles/Profiles.ts"
+import { compiledVersion, stampOf, typesOfVersions } from "@argusiq/layers/profiles/stampedVersions.ts"
+import { type AliasBatch, AliasStore } from "@argusiq/layers/telemetry/AliasStore.ts"
 import { Effect, Metric, Result } from "effect"
+import { normalizeLogicalDevices } from "./logicalDevices.ts"
 
 const SERVICE = "normalizer"
 
@@ -19,47 +24,46 @@ const normalized = counter("argusiq_normalized_messages_total")
 const failed = counter("argusiq_failed_messages_total")
 const skippedMetrics = counter("argusiq_skipped_metrics_total")
 
-const versionOf = (
-  record: StoredRecord,
-  types: ReadonlyMap<string, DeviceTypeVersions>
-): EffectiveVersion | undefined => {
-  const number = Number(record.headers["type-version"])
-  return types.get(record.headers["device-type-id"] ?? "")?.versions.find((version) => version.number === number)
-}
-
 interface Normalized {
   readonly record: BusRecord
   readonly skipped: number
 }
 
+const isStateful = (compiled: Result.Result<CompiledDeviceType, Poison>): boolean =>
+  Result.isSuccess(compiled) && compiled.success.decoder.stateful
+
+/** The records that say something only together with what their device sent before. */
+const statefulOf = (
+  records: ReadonlyArray<StoredRecord>,
+  types: ReadonlyMap<string, DeviceTypeVersions>
+): ReadonlyArray<StoredRecord> => {
+  const areThere = types.values().some(({ versions }) => versions.some(({ compiled }) => isStateful(compiled)))
+  return areThere ? records.filter((record) => isStateful(compiledVersion(stampOf(record), types))) : []
+}
+
 const normalize = (
   record: StoredRecord,
-  types: ReadonlyMap<string, DeviceTypeVersions>
+  types: ReadonlyMap<string, DeviceTypeVersions>,
+  aliases: AliasBatch
 ): Result.Result<Normalized, Poison> => {
   const { headers } = record
-  const version = versionOf(record, types)
-  if (version === undefined) {
-    return Result.fail(
-      new Poison({
-        reason: "UnknownProcessingMode",
-        message:
-          `Version ${headers["type-version"]} of device type ${headers["device-type-id"]} is not published: ` +
-          "it was deleted after the message had been dispatched"
-      })
-    )
-  }
-  if (Result.isFailure(version.compiled)) return Result.fail(version.compiled.failure)
-  const result = normalizeEndpoint({
-    compiled: version.compiled.success,
-    typeVersion: version.number,
-    deviceTypeId: headers["device-type-id"]!,
+  const stamp = stampOf(record)
+  const compiled = compiledVersion(stamp, types)
+  if (Result.isFailure(compiled)) return Result.fail(compiled.failure)
+  const endpointMessage: EndpointMessage = {
+    compiled: compiled.success,
+    typeVersion: stamp.number,
+    deviceTypeId: stamp.deviceTypeId,
     messageId: headers["message-id"]!,
     tenantId: headers["tenant-id"]!,
     deviceId: headers["device-id"]!,
     receivedAt: Number(headers["received-at"]),
     contentType: headers["content-type"] ?? "application/json",
     payload: record.value
-  })
+  }
+  const result = compiled.success.decoder.stateful
+    ? aliases.through(record, (known) => normalizeEndpoint({ ...endpointMessage, aliases: known }))
+    : normalizeEndpoint(endpointMessage)
   if (Result.isFailure(result)) return Result.fail(result.failure)
   const { message, skipped } = result.success
   return Result.map(encodeNormalized(message), (value) => {
@@ -68,45 +72,44 @@ const normalize = (
   })
 }
 
-export const normalizer: Effect.Effect<Consumer, never, Profiles> = Effect.gen(function* () {
+export const normalizer: Effect.Effect<Consumer, never, Profiles | AliasStore> = Effect.gen(function* () {
   const profiles = yield* Profiles
+  const aliasStore = yield* AliasStore
 
-  /** The types of a batch. A stamped version that is not known is asked for once more, past the cache. */
-  const typesOf = Effect.fnUntraced(function* (records: ReadonlyArray<StoredRecord>) {
-    const ids = new Set(records.flatMap(({ headers }) => headers["device-type-id"] ?? []))
-    const types = yield* profiles.deviceTypes(ids)
-    const outdated = new Set(
-      records.flatMap((record) =>
-        versionOf(record, types) === undefined ? (record.headers["device-type-id"] ?? []) : []
-      )
-    )
-    if (outdated.size === 0) return types
-    for (const id of outdated) yield* profiles.invalidate({ type: "device-type", id })
-    return yield* profiles.deviceTypes(ids)
-  })
-
-  const process: Consumer["process"] = Effect.fnUntraced(function* ({ records }) {
-    const types = yield* typesOf(records)
+  const normalizeEndpoints = Effect.fnUntraced(function* (records: ReadonlyArray<StoredRecord>) {
+    const types = yield* typesOfVersions(profiles, records.map(stampOf))
+    const aliases = yield* aliasStore.open(statefulOf(records, types))
     const publish: Array<BusRecord> = []
     const deadLetters: Array<Outcome["deadLetters"][number]> = []
-    const reasons = new Map<string, number>()
     let skipped = 0
     for (const record of records) {
-      const result = normalize(record, types)
+      const result = normalize(record, types, aliases)
       if (Result.isSuccess(result)) {
         publish.push(result.success.record)
         skipped += result.success.skipped
-      } else {
-        const { reason } = result.failure
-        deadLetters.push({ record, error: result.failure })
-        reasons.set(reason, (reasons.get(reason) ?? 0) + 1)
-      }
+      } else deadLetters.push({ record, error: result.failure })
     }
+    yield* aliases.save
+    return { publish, deadLetters, skipped }
+  })
+
+  const process: Consumer["process"] = Effect.fnUntraced(function* ({ records, topic }) {
+    const { deadLetters, publish, skipped } = yield* topic === Topics.logicalDevices
+      ? normalizeLogicalDevices(profiles, records)
+      : normalizeEndpoints(records)
     yield* Metric.update(normalized, publish.length)
     yield* Metric.update(skippedMetrics, skipped)
-    for (const [reason, count] of reasons) yield* Metric.update(Metric.withAttributes(failed, { reason }), count)
+    for (const [reason, letters] of Map.groupBy(deadLetters, ({ error }) => error.reason)) {
+      yield* Metric.update(Metric.withAttributes(failed, { reason }), letters.length)
+    }
     return { publish, deadLetters }
   })
 
-  return { service: SERVICE, group: Groups.normalizer, topics: [Topics.endpoint], offsets: "bus", process }
+  return {
+    service: SERVICE,
+    group: Groups.normalizer,
+    topics: [Topics.endpoint, Topics.logicalDevices],
+    offsets: "bus",
+    process
+  }
 })

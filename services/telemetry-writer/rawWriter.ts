@@ -46,8 +46,9 @@ const rawMessage = (record: StoredRecord): Result.Result<RawMessage, Poison> => 
   })
 }
 
-/** Dead letters of later stages are in the copy already, as they were accepted. */
-const isOurs = ({ headers, topic }: StoredRecord) => topic !== BRIDGE_DEAD_LETTERS || headers["dlq-stage"] === "bridge"
+/** What is replayed, and dead letters of later stages, are in the copy already, as they were accepted. */
+const isOurs = ({ headers, topic }: StoredRecord) =>
+  headers["replay-job"] === undefined && (topic !== BRIDGE_DEAD_LETTERS || headers["dlq-stage"] === "bridge")
 
 export const rawWriter: Effect.Effect<Consumer, never, TelemetryStore> = Effect.gen(function* () {
   const store = yield* TelemetryStore

@@ -8,6 +8,7 @@ import type { NormalizedMessage } from "@argusiq/domain/readings.ts"
 import { Topics } from "@argusiq/domain/topics.ts"
 import type { StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import type { Consumer, Outcome } from "@argusiq/layers/bus/Consumer.ts"
+import { makePauses } from "@argusiq/layers/bus/pauses.ts"
 import { TelemetryStore } from "@argusiq/layers/telemetry/TelemetryStore.ts"
 import { Effect, Result } from "effect"
 import { SERVICE, storedMetrics } from "./storedMetrics.ts"
@@ -21,34 +22,52 @@ const decode = (record: StoredRecord): Result.Result<NormalizedMessage, Poison> 
     catch: (cause) => new Poison({ reason: "Undecodable", message: `Not a normalized message: ${String(cause)}` })
   })
 
+/** Readings that one statement stores: what gateways send in a batch may be many times as many. */
+const READINGS_A_STATEMENT = 5_000
+
+/** In their order; a message is never parted. */
+const statementsOf = (messages: ReadonlyArray<NormalizedMessage>): ReadonlyArray<ReadonlyArray<NormalizedMessage>> => {
+  const parts: Array<ReadonlyArray<NormalizedMessage>> = []
+  let from = 0
+  let readings = 0
+  for (const [index, message] of messages.entries()) {
+    if (index > from && readings + message.readings.length > READINGS_A_STATEMENT) {
+      parts.push(messages.slice(from, index))
+      from = index
+      readings = 0
+    }
+    readings += message.readings.length
+  }
+  parts.push(from === 0 ? messages : messages.slice(from))
+  return parts
+}
+
 export const writer: Effect.Effect<Consumer, never, TelemetryStore> = Effect.gen(function* () {
   const store = yield* TelemetryStore
   const count = storedMetrics("telemetry_frames")
 
-  const process: Consumer["process"] = ({ records }) =>
-    Effect.sync(() => {
-      const messages: Array<NormalizedMessage> = []
-      const deadLetters: Array<Outcome["deadLetters"][number]> = []
-      let readings = 0
-      let receivedAt = Number.POSITIVE_INFINITY
-      for (const record of records) {
-        const result = decode(record)
-        if (Result.isFailure(result)) {
-          deadLetters.push({ record, error: result.failure })
-          continue
-        }
-        const message = result.success
-        messages.push(message)
-        readings += message.readings.length
-        receivedAt = Math.min(receivedAt, message.receivedAt)
+  const process: Consumer["process"] = Effect.fnUntraced(function* ({ records }) {
+    const messages: Array<NormalizedMessage> = []
+    const deadLetters: Array<Outcome["deadLetters"][number]> = []
+    const pause = makePauses()
+    let readings = 0
+    let receivedAt = Number.POSITIVE_INFINITY
+    for (const record of records) {
+      const result = decode(record)
+      if (Result.isFailure(result)) {
+        deadLetters.push({ record, error: result.failure })
+        continue
       }
-      if (messages.length === 0) return { publish: [], deadLetters }
-      return {
-        publish: [],
-        deadLetters,
-        store: Effect.andThen(store.storeReadings(messages), count(readings, receivedAt))
-      }
-    })
+      const message = result.success
+      messages.push(message)
+      readings += message.readings.length
+      receivedAt = Math.min(receivedAt, message.receivedAt)
+      yield* pause(message.readings.length)
+    }
+    if (messages.length === 0) return { publish: [], deadLetters }
+    const stored = Effect.forEach(statementsOf(messages), store.storeReadings, { discard: true })
+    return { publish: [], deadLetters, store: Effect.andThen(stored, count(readings, receivedAt)) }
+  })
 
   return {
     service: SERVICE,

@@ -8,7 +8,7 @@ import type { Instant } from "@argusiq/domain/ids.ts"
 import { isUuid } from "@argusiq/domain/uuid.ts"
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
-import type { StoredRecord, TopicPartition } from "../Bus.ts"
+import type { Position, StoredRecord, TopicPartition } from "../Bus.ts"
 import { unknown } from "./PartitionTime.ts"
 
 type Sql = SqlClient.SqlClient
@@ -67,6 +67,20 @@ export const beginAgain = (sql: Sql, { group, topic, partition, epoch }: Owned, 
     where "group" = ${group} and topic = ${topic} and partition = ${partition} and epoch = ${String(epoch)}::bigint
     returning epoch
   `.pipe(Effect.map((rows) => rows.length === 1))
+
+/** Sets the partitions of which another offset is stored to these, and takes them from whoever has them. Answers how many that were. */
+export const rewind = (sql: Sql, group: string, positions: ReadonlyArray<Position>, logId: string) => {
+  const { topics, numbers } = columns(positions)
+  return sql`
+    update consumer_offsets held
+    set epoch = epoch + 1, log_id = ${logId}, next = rewound.next, last_message_id = null
+    from unnest(${topics}::text[], ${numbers}::int[], ${positions.map(({ offset }) => String(offset))}::text[]::bigint[])
+      as rewound (topic, partition, next)
+    where held."group" = ${group} and held.topic = rewound.topic and held.partition = rewound.partition
+      and held.next is not null and (held.next <> rewound.next or held.log_id <> ${logId})
+    returning held.topic
+  `.pipe(Effect.map((rows) => rows.length))
+}
 
 export interface Move extends Owned {
   readonly from: bigint

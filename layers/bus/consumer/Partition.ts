@@ -20,6 +20,8 @@ export class Partition {
   keptTime: Instant
   feed: Feed | undefined
   ticking = false
+  /** An outcome has asked for a tick before the next batch. */
+  tickWanted = false
 
   constructor(at: TopicPartition, epoch: bigint, next: bigint | undefined, time: Instant) {
     this.at = at

@@ -9,7 +9,7 @@ import type { Loop } from "./Loop.ts"
 import * as Offsets from "./Offsets.ts"
 import { keyOf, type Partition } from "./Partition.ts"
 import { unknown } from "./PartitionTime.ts"
-import { publish, store } from "./settle.ts"
+import { tick } from "./tick.ts"
 
 /** Beyond it the pulse goes without what the database would have told. */
 const patience = "2 seconds"
@@ -33,9 +33,9 @@ const beat = Effect.fnUntraced(function* <R>(loop: Loop<R>) {
     if (partition.ticking) continue
     partition.ticking = true
     yield* Effect.forkScoped(
-      Effect.ensuring(
-        tick(loop, partition),
-        Effect.sync(() => (partition.ticking = false))
+      partition.turn.withPermit(tick(loop, partition)).pipe(
+        Effect.catchTag("Fenced", () => lose(loop, partition)),
+        Effect.ensuring(Effect.sync(() => (partition.ticking = false)))
       )
     )
   }
@@ -102,39 +102,6 @@ const remember = <R>({ consumer, partitions, sql }: Loop<R>) =>
       moved.forEach((partition, index) => (partition.keptTime = Math.max(partition.keptTime, times[index]!)))
     })
   })
-
-const tick = <R>(loop: Loop<R>, partition: Partition): Effect.Effect<void, never, R> => {
-  const { consumer, outages } = loop
-  const at = partition.at
-  const ticked = Effect.gen(function* () {
-    const { next, time } = partition
-    if (consumer.tick === undefined || time === unknown || loop.partitions.get(keyOf(at)) !== partition) return
-    const outcome = yield* outages.persist(
-      at,
-      Effect.suspend(() => consumer.tick!(at, time))
-    )
-    yield* publish(loop, partition, outcome)
-    if (outcome.store === undefined) return
-    if (consumer.offsets === "postgres" && next !== undefined) {
-      const move = { ...at, group: consumer.group, epoch: partition.epoch, from: next, to: next, last: undefined, time }
-      yield* outages.persist(at, store(loop, move, outcome.store))
-      partition.keptTime = time
-    } else {
-      yield* outages.persist(at, loop.sql.withTransaction(outcome.store))
-    }
-  })
-  return partition.turn.withPermit(ticked).pipe(
-    Effect.catchTags({
-      Fenced: () => lose(loop, partition),
-      Refused: ({ error }) => failed(loop, partition, `${error.reason}: ${error.message}`),
-      Broken: ({ detail }) => failed(loop, partition, detail)
-    })
-  )
-}
-
-/** A tick has no record to blame; it comes again in a second. */
-const failed = <R>({ consumer }: Loop<R>, { at }: Partition, detail: string) =>
-  Effect.logError(`A fault of ours: the tick of ${consumer.group} on ${keyOf(at)} failed and comes again.\n${detail}`)
 
 /** Somebody else has taken the partition over. */
 const lose = <R>({ consumer, partitions, status }: Loop<R>, partition: Partition) =>

@@ -18,6 +18,7 @@ import { Outages } from "./Outages.ts"
 import { keyOf } from "./Partition.ts"
 import { pulse } from "./pulse.ts"
 import { settleBatch } from "./settle.ts"
+import { tickIfWanted } from "./tick.ts"
 
 const batches = { maxRecords: 2_000, maxBytes: 16 * 1_048_576, maxWaitMillis: 5 }
 
@@ -66,6 +67,7 @@ const subscribe = <R>(loop: Loop<R>) => {
     ...batches,
     group: consumer.group,
     topics: consumer.topics,
+    ...(consumer.together === true && { together: true }),
     startAt: (assigned) => assign(loop, assigned),
     ...(consumer.offsets === "postgres" ? { beforeCommit: flushRows(consumer.group, sql) } : {})
   }
@@ -75,7 +77,9 @@ const subscribe = <R>(loop: Loop<R>) => {
       if (partition === undefined) {
         return Effect.fail(new Fenced({ group: consumer.group, topic: batch.topic, partition: batch.partition }))
       }
-      return partition.turn.withPermit(settleBatch(loop, partition, batch))
+      return partition.turn.withPermit(
+        Effect.andThen(settleBatch(loop, partition, batch), tickIfWanted(loop, partition))
+      )
     })
   )
 }

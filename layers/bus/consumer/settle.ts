@@ -84,7 +84,7 @@ const deliver = Effect.fnUntraced(function* <R>(loop: Loop<R>, partition: Partit
       ? nothing
       : yield* outages.persist(
           partition.at,
-          Effect.suspend(() => consumer.process(slice, time))
+          Effect.suspend(() => consumer.process(slice, time, partition.epoch))
         )
   yield* conclude(loop, partition, slice, time, outcome)
 })
@@ -109,6 +109,8 @@ const conclude = Effect.fnUntraced(function* <R>(
   }
   partition.next = slice.next
   partition.time = Math.max(partition.time, time)
+  outcome.stored?.()
+  if (outcome.tickAtOnce === true) partition.tickWanted = true
 })
 
 /** Rows and offset in one transaction; `false` from the move means that they are already there. */

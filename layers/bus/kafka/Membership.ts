@@ -17,6 +17,8 @@ export interface MembershipOptions {
   readonly groupId: string
   /** As Kafka knows them, with their partitions. */
   readonly topics: ReadonlyMap<string, number>
+  /** {@link Subscription.together} */
+  readonly together: boolean
   /** Without a sign of life for so long a member has left. */
   readonly sessionMillis: number
   /** To let go of; the group waits until it completes. */
@@ -139,7 +141,7 @@ export class Membership {
         generation: known.generation ?? -1
       }
     })
-    const shares = share(claims, (topic) => this.#options.topics.get(topic) ?? 0)
+    const shares = share(claims, (topic) => this.#options.topics.get(topic) ?? 0, this.#options.together)
     return Array.from(shares, ([memberId, assignment]) => ({
       memberId,
       memberAssignment: AssignerProtocol.MemberAssignment.encode({ version: 1, assignment, userData: Buffer.alloc(0) })

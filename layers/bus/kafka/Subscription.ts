@@ -107,6 +107,7 @@ class Subscriber<E, R> implements Running {
     this.#membership = new Membership(this.#connection, {
       groupId: nameOf(group),
       topics: new Map(topics.map((topic) => [nameOf(topic), partitions.get(topic) ?? 0])),
+      together: subscription.together ?? false,
       sessionMillis,
       revoke: this.#ownership.revoke,
       assign: this.#ownership.assign

@@ -15,20 +15,53 @@ export interface Claim {
 /** By member, its partitions by topic. */
 export type Shares = ReadonlyMap<string, Record<string, Array<number>>>
 
-export const share = (claims: ReadonlyArray<Claim>, partitionsOf: (topic: string) => number): Shares => {
+/** @param together see `Subscription.together` */
+export const share = (
+  claims: ReadonlyArray<Claim>,
+  partitionsOf: (topic: string) => number,
+  together = false
+): Shares => {
   const shares = new Map(claims.map(({ memberId }) => [memberId, {} as Record<string, Array<number>>]))
   const topics = [...new Set(claims.flatMap((claim) => claim.topics))].toSorted()
+  const sharesOf = together ? shareNumbers(topics, claims, partitionsOf) : undefined
   topics.forEach((topic, index) => {
     const members = claims.filter((claim) => claim.topics.includes(topic))
-    for (const [memberId, partitions] of shareTopic(topic, index, members, partitionsOf(topic))) {
+    const owners = ownersOf(topic, members, partitionsOf(topic))
+    const shared = sharesOf?.(topic, owners) ?? shareOut(owners, index, members, partitionsOf(topic))
+    for (const [memberId, partitions] of shared) {
       if (partitions.length > 0) shares.get(memberId)![topic] = partitions
     }
   })
   return shares
 }
 
-const shareTopic = (topic: string, index: number, members: ReadonlyArray<Claim>, count: number) => {
-  const owners = ownersOf(topic, members, count)
+/** Shares partition numbers instead of partitions: by what a member has of the first topic of which anybody has the number. */
+const shareNumbers = (
+  topics: ReadonlyArray<string>,
+  claims: ReadonlyArray<Claim>,
+  partitionsOf: (topic: string) => number
+) => {
+  const count = Math.max(0, ...topics.map(partitionsOf))
+  const owners = new Map(topics.toReversed().flatMap((topic) => [...ownersOf(topic, claims, partitionsOf(topic))]))
+  const numbers = shareOut(owners, 0, claims, count)
+  /** Without the partitions that another has still to let go of. */
+  return (topic: string, present: ReadonlyMap<number, string>) =>
+    new Map(
+      Array.from(numbers, ([memberId, partitions]) => [
+        memberId,
+        partitions.filter(
+          (partition) => partition < partitionsOf(topic) && (present.get(partition) ?? memberId) === memberId
+        )
+      ])
+    )
+}
+
+const shareOut = (
+  owners: ReadonlyMap<number, string>,
+  index: number,
+  members: ReadonlyArray<Claim>,
+  count: number
+): ReadonlyMap<string, Array<number>> => {
   const held = Map.groupBy(owners.keys(), (partition) => owners.get(partition) as string)
   // Whoever has most keeps one more where they do not divide; where none has any, another begins with each topic.
   const order = members

@@ -8,6 +8,7 @@ import { type KillPlan, runKills } from "../kills.ts"
 import { type Verdict } from "../ledger.ts"
 import { MAX_RSS_ANON_BYTES } from "../memory.ts"
 import { type AwayPlan, runPostgresAway } from "../postgresAway.ts"
+import { chunkKills } from "./chunkKills.ts"
 import { clusterRuns } from "./clusterRuns.ts"
 import { type DiskFullPlan, runDiskFull } from "./diskFull.ts"
 import { atLeast, atMost, counted, type Outcome, type Run, spotless, stagesHit } from "./outcome.ts"
@@ -95,6 +96,11 @@ const runs: ReadonlyArray<Run> = [
     name: "disk-threshold",
     shows: "the log refuses before the disk does",
     run: diskFull({ ...full, minFreeBytes: 256 * 1_048_576 })
+  },
+  {
+    name: "chunks",
+    shows: "65 kills of the chunker at every place between reading and published",
+    run: chunkKills(seed)
   },
   ...clusterRuns(seed)
 ]

@@ -6,6 +6,7 @@ import { DatabaseUnavailable, DeadLetterHeaders, Poison } from "@argusiq/domain/
 import { Groups } from "@argusiq/domain/pipeline.ts"
 import { deadLetterTopic, Topics } from "@argusiq/domain/topics.ts"
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
+import type { Consumer } from "@argusiq/layers/bus/Consumer.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { assert, layer } from "@effect/vitest"
 import { Context, Deferred, Effect, Layer, Logger, Schema } from "effect"
@@ -701,6 +702,123 @@ export const consumerContract = (name: string, { bus: busLayer, forgetful }: Bus
         assert.deepStrictEqual(yield* storedOf(group, "a"), [0, 1, 2])
       }).pipe(Effect.provide(busLayer), Effect.provide(logs))
     })
+
+    it.effect(
+      "a tick that is asked for comes before the next batch, again as long as ticks ask, each after its rows",
+      () =>
+        Effect.gen(function* () {
+          const group = newGroup()
+          const bus = yield* Bus
+          const [processing, held] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+          const happened: Array<string> = []
+          let wanted = 0
+          yield* bus.publish(numbers("a", 0, 1))
+          const partition = yield* partitionOf("a")
+          yield* start({
+            ...storing(group, ({ records }) =>
+              Effect.gen(function* () {
+                yield* Deferred.succeed(processing, undefined)
+                yield* Deferred.await(held)
+                happened.push(`batch ${records.map(numberOf).join()}`)
+                wanted = 2
+                return {
+                  publish: [],
+                  deadLetters: [],
+                  store: storeRows(group, records),
+                  stored: () => void happened.push("stored"),
+                  tickAtOnce: true
+                }
+              })
+            ),
+            tick: (at) =>
+              Effect.gen(function* () {
+                if (at.partition !== partition || wanted === 0) return { publish: [], deadLetters: [] }
+                wanted--
+                const rows = yield* Effect.orDie(storedOf(group, "a"))
+                happened.push(`tick after ${rows.length}`)
+                return {
+                  publish: [],
+                  deadLetters: [],
+                  store: Effect.void,
+                  stored: () => void happened.push("ticked"),
+                  tickAtOnce: wanted > 0
+                }
+              })
+          })
+          yield* Deferred.await(processing)
+          yield* bus.publish(numbers("a", 1, 3))
+          yield* Deferred.succeed(held, undefined)
+          yield* until(
+            "all have ticked",
+            Effect.sync(() => happened.length >= 12)
+          )
+          const after = (rows: number) => ["stored", ...[1, 2].flatMap(() => [`tick after ${rows}`, "ticked"])]
+          assert.deepStrictEqual(happened, ["batch 0", ...after(1), "batch 1,2", ...after(3)])
+        }).pipe(Effect.provide(busLayer))
+    )
+
+    it.effect("what was stored is told once, and only of what was: not of a batch that PostgreSQL refused", () =>
+      Effect.gen(function* () {
+        const group = newGroup()
+        const bus = yield* Bus
+        const told: Array<number> = []
+        yield* bus.publish([...numbers("a", 0, 10), numbered("a", -7), ...numbers("a", 10, 20)])
+        yield* start(
+          storing(group, ({ records }) =>
+            Effect.succeed({
+              publish: [],
+              deadLetters: [],
+              store: storeRows(group, records),
+              stored: () => void told.push(...records.map(numberOf))
+            })
+          )
+        )
+        const partition = yield* partitionOf("a")
+        yield* until(
+          "all is read",
+          Effect.map(offsetOf(group, partition), (row) => row?.next === 21n)
+        )
+        assert.deepStrictEqual(told, yield* storedOf(group, "a"))
+        assert.deepStrictEqual(told, range(0, 20))
+      }).pipe(Effect.provide(busLayer))
+    )
+
+    it.effect("batches and ticks are told the epoch of their assignment, which rises with each", () =>
+      Effect.gen(function* () {
+        const group = newGroup()
+        const bus = yield* Bus
+        const epochs = new Set<bigint>()
+        let ticked = 0n
+        yield* bus.publish(numbers("a", 0, 1))
+        const partition = yield* partitionOf("a")
+        const consumer: Consumer<PipelineSql> = {
+          ...storing(group),
+          process: ({ records }, _, epoch) =>
+            Effect.sync(() => {
+              epochs.add(epoch)
+              return { publish: [], deadLetters: [], store: storeRows(group, records) }
+            }),
+          tick: (at, _, epoch) =>
+            Effect.sync(() => {
+              if (at.partition === partition) ticked = epoch
+              return { publish: [], deadLetters: [] }
+            })
+        }
+        for (const round of [1, 2]) {
+          const member = yield* start(consumer)
+          yield* bus.publish(numbers("a", round, round + 1))
+          yield* until(
+            "it has ticked in a new assignment",
+            Effect.sync(() => epochs.size >= round && [...epochs].at(-1) === ticked)
+          )
+          yield* member.stop
+        }
+        assert.deepStrictEqual(
+          [...epochs],
+          [...epochs].toSorted((one, other) => Number(one - other))
+        )
+      }).pipe(Effect.provide(busLayer))
+    )
 
     it.effect("the offset on the bus follows that of the rows, but not before the rows are flushed", () =>
       Effect.gen(function* () {

@@ -22,11 +22,11 @@ describe("the sharing of partitions", () => {
   })
   const ownedBy = (shares: Shares, memberId: string) => shares.get(memberId) ?? {}
   /** Rounds until nothing moves, as members join again after each. */
-  const settle = (claims: ReadonlyArray<Claim>) => {
+  const settle = (claims: ReadonlyArray<Claim>, together = false) => {
     let members = claims
     const rounds: Array<Shares> = []
     for (let round = 0; round < 4; round++) {
-      const shares = share(members, partitionsOf)
+      const shares = share(members, partitionsOf, together)
       rounds.push(shares)
       members = members.map((member) => ({ ...member, owned: ownedBy(shares, member.memberId), generation: 2 + round }))
     }
@@ -70,6 +70,45 @@ describe("the sharing of partitions", () => {
           )
           assert.isAtMost(Math.max(...sizes) - Math.min(...sizes), 1)
         }
+      })
+  )
+
+  it.effect.prop(
+    "gives the same numbers of all topics to the same member where they are to be together, and none to two at a time",
+    {
+      claims: Schema.Array(
+        Schema.Struct({
+          a: Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 11 }))),
+          b: Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 15 }))),
+          generation: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3 }))
+        })
+      ).check(Schema.isMinLength(1), Schema.isMaxLength(7))
+    },
+    ({ claims }) =>
+      Effect.sync(() => {
+        const first = claims.map(({ a, b, generation }, index) =>
+          claim(`m${index}`, { a: [...new Set(a)], b: [...new Set(b)] }, ["a", "b"], generation)
+        )
+        const { members, rounds } = settle(first, true)
+        rounds.forEach((shares, round) => {
+          for (const topic of ["a", "b"]) {
+            const given = [...shares].flatMap(([memberId, owned]) =>
+              (owned[topic] ?? []).map((partition) => ({ memberId, partition }))
+            )
+            assert.strictEqual(new Set(given.map(({ partition }) => partition)).size, given.length)
+            if (round === 0) continue
+            for (const { memberId, partition } of given) {
+              const before = [...rounds[round - 1]!].find(([, owned]) => owned[topic]?.includes(partition))?.[0]
+              assert.strictEqual(before ?? memberId, memberId, "let go of before it moves")
+            }
+          }
+        })
+        for (const { owned } of members) {
+          assert.deepStrictEqual(owned["a"]?.toSorted(), owned["b"]?.toSorted())
+          assert.isAtMost(Math.abs((owned["a"]?.length ?? 0) - 12 / members.length), 1)
+        }
+        const numbers = members.flatMap(({ owned }) => owned["a"] ?? [])
+        assert.lengthOf(new Set(numbers), 12)
       })
   )
 

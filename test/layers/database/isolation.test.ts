@@ -44,6 +44,11 @@ const makeTenant = Effect.gen(function* () {
     quality: { t: "uncertain" }
   })
   yield* insertRaw(pipeline, [now, 0], { tenantId: tenant })
+  for (const owner of [tenant, null]) {
+    yield* pipeline`insert into dead_letters (id, tenant_id, "group", stage, reason, message, topic, partition, "offset",
+        headers, size, attempts, failed_at, received_at)
+      values (${randomUUID()}, ${owner}::uuid, 'g', 's', 'r', '', 't', 0, 0, '{}', 0, 1, now(), now())`
+  }
   return { tenant, device, type }
 })
 
@@ -59,6 +64,7 @@ const tenantTables = [
   "telemetry_frames",
   "entity_latest",
   "telemetry_history",
+  "dead_letters",
   "system_events"
 ]
 
@@ -164,7 +170,16 @@ layer(testDatabase, { excludeTestServices: true })("isolation of tenants", (it) 
           and not (relrowsecurity and relforcerowsecurity) order by 1`
       assert.deepStrictEqual(
         unforced.map(({ table }) => table),
-        ["change_sequence", "consumer_offsets", "refresh_tokens", "rollup_progress", "schema_migrations", "users"]
+        [
+          "change_sequence",
+          "consumer_offsets",
+          "ingest_gaps",
+          "ingest_heartbeat",
+          "refresh_tokens",
+          "rollup_progress",
+          "schema_migrations",
+          "users"
+        ]
       )
       const isPublic = yield* sql`select proname::text from pg_proc
         where pronamespace = 'public'::regnamespace and has_function_privilege('public', oid, 'execute')`

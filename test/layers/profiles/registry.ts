@@ -63,6 +63,47 @@ export const insertEndpoint = Effect.fnUntraced(function* (config: object = { pr
   return { tenantId, deviceTypeId, deviceId } satisfies TestDevice
 })
 
+export interface TestGateway extends TestDevice {
+  readonly childTypeId: string
+}
+
+/** A gateway that lists its children under `devices`, told apart by `id`. */
+export const insertGateway = Effect.fnUntraced(function* (
+  options: { readonly strategy?: object; readonly config?: object; readonly childConfig?: object } = {}
+) {
+  const child = yield* insertEndpoint(options.childConfig)
+  const { tenantId } = child
+  const deviceTypeId = yield* insertDeviceType(tenantId)
+  yield* publishVersion({
+    tenantId,
+    deviceTypeId,
+    number: 1,
+    effectiveAt: Date.now() - 3_600_000,
+    config: {
+      processingMode: "gateway",
+      demuxStrategy: {
+        childDevicesPath: "$.devices",
+        childDeviceIdPath: "$.id",
+        autoCreateChildren: true,
+        childDeviceTypeId: child.deviceTypeId,
+        ...options.strategy
+      },
+      ...options.config
+    }
+  })
+  const deviceId = yield* insertDevice({ tenantId, deviceTypeId })
+  return { tenantId, deviceTypeId, deviceId, childTypeId: child.deviceTypeId } satisfies TestGateway
+})
+
+/** A child as a person registers it. */
+export const insertChild = Effect.fnUntraced(function* (gateway: TestGateway, identifier: string) {
+  const sql = yield* OwnerSql
+  const id = randomUUID()
+  yield* sql`insert into devices (id, tenant_id, name, device_type_id, parent_device_id, logical_identifier)
+    values (${id}, ${gateway.tenantId}, ${identifier}, ${gateway.childTypeId}, ${gateway.deviceId}, ${identifier})`
+  return id
+})
+
 export const insertApiKey = Effect.fnUntraced(function* (device: TestDevice, hash: string, expiresAt?: Date) {
   const sql = yield* OwnerSql
   const id = randomUUID()

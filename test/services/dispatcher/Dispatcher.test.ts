@@ -113,15 +113,6 @@ layer(world, { excludeTestServices: true })("the dispatcher", (it) => {
       const owner = yield* OwnerSql
       const device = yield* insertEndpoint()
       const { tenantId } = device
-      const gateway = yield* insertEndpoint({
-        processingMode: "gateway",
-        demuxStrategy: {
-          childDevicesPath: "$.devices",
-          childDeviceIdPath: "$.id",
-          autoCreateChildren: false,
-          childDeviceTypeId: device.deviceTypeId
-        }
-      })
       const foreign = yield* insertEndpoint({ processingMode: "of another release" })
       const typeless = yield* insertDevice({ tenantId, deviceTypeId: yield* insertDeviceType(tenantId) })
       const deleted = yield* insertDevice({ tenantId, deviceTypeId: device.deviceTypeId })
@@ -131,7 +122,6 @@ layer(world, { excludeTestServices: true })("the dispatcher", (it) => {
         rawRecord({ tenantId, deviceId: deleted }),
         rawRecord({ tenantId, deviceId: randomUUID() }),
         rawRecord({ tenantId, deviceId: "no uuid" }),
-        rawRecord(gateway),
         rawRecord(foreign),
         rawRecord({ tenantId, deviceId: typeless }),
         rawRecord({ ...device, tenantId: foreign.tenantId }),
@@ -149,14 +139,13 @@ layer(world, { excludeTestServices: true })("the dispatcher", (it) => {
           "UnknownDevice",
           "UnknownProcessingMode",
           "UnknownProcessingMode",
-          "UnknownProcessingMode",
           "TenantMismatch",
           "Undecodable",
           undefined
         ]
       )
       assert.strictEqual(got[1]!.headers["dlq-stage"], "dispatcher")
-      assert.match(got[5]!.headers["dlq-message"]!, /version 1 of device type/)
+      assert.match(got[4]!.headers["dlq-message"]!, /version 1 of device type/)
     })
   )
 })

@@ -4,6 +4,7 @@ import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import { runConsumer } from "@argusiq/layers/bus/Consumer.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import * as ProfileCache from "@argusiq/layers/profiles/ProfileCache.ts"
+import { AliasStore } from "@argusiq/layers/telemetry/AliasStore.ts"
 import { normalizer } from "@argusiq/normalizer/Normalizer.ts"
 import { Effect, Layer, Metric } from "effect"
 import { insertEndpoint, publishVersion, type TestDevice } from "../../layers/profiles/registry.ts"
@@ -13,11 +14,11 @@ import { awaitRecords, rawRecord, recordsOf, testBus } from "../dispatcher/topic
 const running = Layer.effectDiscard(Effect.flatMap(normalizer, (consumer) => Effect.forkScoped(runConsumer(consumer))))
 
 const world = running.pipe(
-  Layer.provideMerge(Layer.mergeAll(ProfileCache.layer({ size: 1_000 }), testBus)),
+  Layer.provideMerge(Layer.mergeAll(ProfileCache.layer({ size: 1_000 }), AliasStore.layer, testBus)),
   Layer.provideMerge(testDatabase)
 )
 
-const dispatched = (device: TestDevice, payload: string, version = 1) => ({
+const dispatched = (device: TestDevice, payload: string | Uint8Array, version = 1) => ({
   ...rawRecord({
     ...device,
     payload,
@@ -77,6 +78,33 @@ layer(world, { excludeTestServices: true })("the normalizer", (it) => {
       yield* bus.publish([dispatched(device, '{"t":2}', 2)])
       yield* awaitRecords(Topics.normalized, 3)
       assert.lengthOf(yield* recordsOf(deadLetterTopic(Topics.endpoint)), 3)
+    })
+  )
+
+  it.effect("reads what a Sparkplug device says by its births, also those of batches before", () =>
+    Effect.gen(function* () {
+      const bus = yield* Bus
+      const device = yield* insertEndpoint({ processingMode: "endpoint", protocolAdapter: "sparkplug_b" })
+      const hex = (text: string) => Buffer.from(text.replaceAll(" ", ""), "hex")
+      const say = (text: string) => bus.publish([dispatched(device, hex(text))])
+      const normalizedOf = Effect.map(recordsOf(Topics.normalized), (records) =>
+        records
+          .filter(({ key }) => key === device.deviceId)
+          .flatMap(({ value }) =>
+            JSON.parse(Buffer.from(value).toString()).readings.map((one: never) => one["metrics"])
+          )
+      )
+      const become = Effect.fnUntraced(function* (...metrics: ReadonlyArray<object>) {
+        const until = Date.now() + 30_000
+        while ((yield* normalizedOf).length < metrics.length && Date.now() < until) yield* Effect.sleep(20)
+        assert.deepStrictEqual(yield* normalizedOf, [...metrics])
+      })
+      yield* say("120f 0a04 74656d70 1001 2009 65 0000a041 1800")
+      yield* become({ temp: 20 })
+      yield* say("1207 1001 65 0000ac41 1801")
+      yield* become({ temp: 20 }, { temp: 21.5 })
+      const letters = (yield* recordsOf(deadLetterTopic(Topics.endpoint))).filter(({ key }) => key === device.deviceId)
+      assert.deepStrictEqual(letters, [])
     })
   )
 })
