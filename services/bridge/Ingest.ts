@@ -9,6 +9,7 @@ import { Profiles } from "@argusiq/layers/profiles/Profiles.ts"
 import { Safeguards } from "@argusiq/layers/Safeguards.ts"
 import { type DeviceProfile } from "@argusiq/domain/device-type.ts"
 import { type Poison } from "@argusiq/domain/errors.ts"
+import { type Instant } from "@argusiq/domain/ids.ts"
 import { Cause, Config, Context, Effect, Exit, Latch, Layer, Metric, Result } from "effect"
 import { acceptedRecord, addressOf, judge, nextStamp, refusedByAddress, refusedRecord, type Stamp } from "./Arrivals.ts"
 import { ByteBudget } from "./ByteBudget.ts"
@@ -23,6 +24,8 @@ const MAX_BATCH_BYTES = 16 * 1_048_576
 const MESSAGE_OVERHEAD_BYTES = 512
 const FIRST_RETRY_MILLIS = 50
 const LAST_RETRY_MILLIS = 1_000
+/** How long a failure tells of the log when nobody has asked it since. */
+const FAILURE_TELLS_MILLIS = 60_000
 
 type Outcome = "durable" | "unavailable"
 
@@ -41,6 +44,8 @@ export class Ingest extends Context.Service<
   {
     /** Bytes that are not flushed yet, from all sources. */
     readonly budget: ByteBudget
+    /** Until when messages were accepted, in epoch microseconds: now, unless the log lets them wait. */
+    acceptedUntil(): Instant
     /** For connections that acknowledge: what is refused is dead-lettered, and durable then. While the bus or the database
      * is away the message waits. Messages of one device become durable, and `done` is called, in the order of the offers. */
     offer(message: Incoming, done: () => void): void
@@ -67,6 +72,9 @@ const make = Effect.gen(function* () {
   /** A batch is offered to the log again and again: who cannot wait need not ask. */
   let retrying = false
   let busFailed = false
+  /** Epoch milliseconds: when the batch began that is the first since then not to be durable. */
+  let waitsSince: number | undefined
+  let triedAt = 0
 
   const securityEvents = yield* SecurityEvents.make(sql)
   const lookups = yield* Lookups.make(profiles)
@@ -180,11 +188,13 @@ const make = Effect.gen(function* () {
     let batch = nextBatch()
     let retryMillis = FIRST_RETRY_MILLIS
     const startedAt = performance.now()
+    if (batch.length > 0) waitsSince ??= Date.now()
     while (batch.length > 0) {
       const exit = yield* Effect.exit(bus.publish(batch.map(({ record }) => record)))
       if (Exit.isSuccess(exit)) {
         if (busFailed) yield* Effect.log("The log takes messages again")
         busFailed = false
+        waitsSince = undefined
         metrics.publishSeconds.updateUnsafe((performance.now() - startedAt) / 1000, context)
         count(batch)
         settle(batch, "durable")
@@ -193,6 +203,7 @@ const make = Effect.gen(function* () {
       if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
       if (!busFailed) yield* Effect.logWarning("The log takes no messages; devices are not acknowledged", exit.cause)
       busFailed = true
+      triedAt = Date.now()
       settle(
         batch.filter((one) => one.impatient),
         "unavailable"
@@ -213,7 +224,13 @@ const make = Effect.gen(function* () {
     Effect.forkScoped
   )
 
-  return Ingest.of({ budget, offer, deliver, accept })
+  const acceptedUntil = () => {
+    const now = Date.now()
+    const tells = retrying || !busFailed || now - triedAt < FAILURE_TELLS_MILLIS
+    return (tells ? (waitsSince ?? now) : now) * 1000
+  }
+
+  return Ingest.of({ acceptedUntil, budget, offer, deliver, accept })
 })
 
 const ignored = () => {}

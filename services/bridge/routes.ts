@@ -17,7 +17,7 @@ import { isNameOf } from "./DeviceLogin.ts"
 import * as webhookSecret from "./external/WebhookSecret.ts"
 import { webhooks } from "./external/webhooks.ts"
 import * as deviceAuthorization from "./http/device-authorization.ts"
-import { readMessageBody } from "./http/message-body.ts"
+import { readBody } from "./http/message-body.ts"
 import { answer, busy, databaseAway, tooOften } from "./http/refusal.ts"
 import { readRequestBody } from "./http/request-body.ts"
 import { type Origin } from "./Incoming.ts"
@@ -57,7 +57,7 @@ const receive = Effect.fnUntraced(
     const permit = yield* (yield* RateLimit).take(sender.deviceId, perMinute)
     if (permit._tag === "Exceeded") return yield* tooOften(perMinute, permit.retryAfterSeconds)
 
-    const read = readMessageBody(yield* readRequestBody(request, ingest.budget))
+    const read = readBody(yield* readRequestBody(request, ingest.budget), request.headers["content-type"])
     if (Result.isFailure(read)) return yield* new InvalidRequest({ errors: read.failure })
     const { isArray, messages } = read.success
     for (const { deviceId, deviceIdPath } of messages) {
@@ -76,7 +76,7 @@ const receive = Effect.fnUntraced(
     const origin: Origin = { source: "http", sender, clientId: undefined }
     const accepted = yield* ingest
       .accept(
-        messages.map(({ payload }) => ({ origin, topic: undefined, contentType: undefined, payload })),
+        messages.map(({ contentType, payload }) => ({ origin, topic: undefined, contentType, payload })),
         device
       )
       .pipe(Effect.timeoutOption(PUBLISH_TIMEOUT))

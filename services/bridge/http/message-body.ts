@@ -8,6 +8,8 @@ import { decodeJson, structureLimits } from "@argusiq/domain/scan.ts"
 import { Predicate, Result } from "effect"
 
 export interface SentMessage {
+  /** Undefined: application/json. */
+  readonly contentType: string | undefined
   /** As the body names it: an id or an external id; undefined: the key's device. */
   readonly deviceId: string | undefined
   /** Leads to `deviceId` in the body. */
@@ -58,6 +60,7 @@ const readMessage = (value: unknown, at: string, faults: Array<Fault>): void => 
 }
 
 const sent = (message: Record<string, unknown>, at: string, asSent: Uint8Array | undefined): SentMessage => ({
+  contentType: undefined,
   deviceId: typeof message["deviceId"] === "string" ? message["deviceId"] : undefined,
   deviceIdPath: at === "" ? "deviceId" : `${at}.deviceId`,
   payload:
@@ -67,7 +70,7 @@ const sent = (message: Record<string, unknown>, at: string, asSent: Uint8Array |
 })
 
 /** All of the body or nothing: one fault anywhere refuses it. */
-export const readMessageBody = (body: Uint8Array): Result.Result<MessageBody, ReadonlyArray<Fault>> => {
+const readMessageBody = (body: Uint8Array): Result.Result<MessageBody, ReadonlyArray<Fault>> => {
   const decoded = decodeJson(body, limits)
   if (Result.isFailure(decoded)) return Result.fail([{ path: "", message: decoded.failure.message }])
   const value = decoded.success
@@ -86,4 +89,21 @@ export const readMessageBody = (body: Uint8Array): Result.Result<MessageBody, Re
   return faults.length > 0
     ? Result.fail(faults)
     : Result.succeed({ isArray: true, messages: value.map((message, index) => sent(message, `[${index}]`, undefined)) })
+}
+
+/** What senders say of JSON, and say without meaning it. */
+const readAsJson = new Set(["", "application/json", "application/x-www-form-urlencoded", "text/plain"])
+
+/**
+ * The body of a request by its content type: JSON as {@link readMessageBody} reads it; of any other type it is one message of
+ * the key's device, as the device's adapter reads it.
+ */
+export const readBody = (
+  body: Uint8Array,
+  contentType: string | undefined
+): Result.Result<MessageBody, ReadonlyArray<Fault>> => {
+  if (readAsJson.has((contentType ?? "").split(";")[0]!.trim().toLowerCase())) return readMessageBody(body)
+  if (body.byteLength === 0) return Result.fail([{ path: "", message: "must not be empty" }])
+  const message = { contentType, deviceId: undefined, deviceIdPath: "", payload: body }
+  return Result.succeed({ isArray: false, messages: [message] })
 }

@@ -110,6 +110,25 @@ layer(served({ TELEMETRY_RATE_LIMIT_PER_MINUTE: "0" }), { excludeTestServices: t
       })
     )
 
+    it.effect("takes a body of another content type as the message, untouched and with its type", () =>
+      Effect.gen(function* () {
+        const mark = marker("untouched")
+        const bytes = Buffer.concat([Buffer.from([0, 255, 123]), Buffer.from(mark)])
+        const answer = yield* send(bytes, { headers: { "content-type": "application/octet-stream" } })
+        assert.strictEqual(answer.status, 202, JSON.stringify(answer.body))
+        const [record] = (yield* raw).filter((one) => one.headers["message-id"] === answer.body["messageId"])
+        assert.deepStrictEqual([...record!.value], [...bytes])
+        assert.strictEqual(record!.headers["content-type"], "application/octet-stream")
+        const zipped = yield* send(gzipSync(bytes), {
+          headers: { "content-type": "application/cbor", "content-encoding": "gzip" }
+        })
+        const [inflated] = (yield* raw).filter((one) => one.headers["message-id"] === zipped.body["messageId"])
+        assert.deepStrictEqual([...inflated!.value], [...bytes])
+        refused(yield* send("", { headers: { "content-type": "text/csv" } }), 400)
+        refused(yield* send("a,b", { headers: { "content-type": "Application/JSON; charset=utf-8" } }), 400)
+      })
+    )
+
     it.effect("takes an array of 1,000 in its order, each with its id", () =>
       Effect.gen(function* () {
         const mark = marker("array")

@@ -137,6 +137,7 @@ const faultyProfiles = Layer.effect(
       devices: (ids: Iterable<string>) => guarded(profiles.devices(ids)),
       deviceTypes: (ids: Iterable<string>) => guarded(profiles.deviceTypes(ids)),
       byExternalId: (tenant: string, id: string) => guarded(profiles.byExternalId(tenant, id)),
+      children: (asked: Parameters<typeof profiles.children>[0]) => guarded(profiles.children(asked)),
       apiKey: (key: string) =>
         faults.database === "away" && remembered.has(key)
           ? Effect.succeed(remembered.get(key))
