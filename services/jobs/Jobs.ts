@@ -1,6 +1,6 @@
 /**
- * The work that nobody asks for: partitions of telemetry, their retention, rollups, and expired sessions. One process does it at a time, the
- * owner of an advisory lock; the others stand by.
+ * The work that nobody asks for: partitions of telemetry, their retention, rollups, expired sessions, and what waits for
+ * the bus. One process does it at a time, the owner of an advisory lock; the others stand by.
  * @module
  */
 import { framesTable, rawTable } from "@argusiq/layers/database/partitions.ts"
@@ -9,6 +9,7 @@ import * as Rollups from "@argusiq/layers/telemetry/Rollups.ts"
 import { Clock, Config, type Duration, Effect, Metric } from "effect"
 import { type SqlError } from "effect/sql/SqlError"
 import { removeExpiredSessions } from "./expiredSessions.ts"
+import { outboxes } from "./outboxes.ts"
 import { type Care, careFor, oldestKept } from "./partitionCare.ts"
 
 const day = 86_400_000
@@ -85,9 +86,10 @@ export const run = Effect.fnUntraced(function* (pauses: Pauses = usualPauses) {
           .pipe(Effect.ignore)
       )
       const isOwner = connection.executeUnprepared("select 1", [], undefined)
-      const repeatedly = (work: Effect.Effect<void, SqlError>, pause: Duration.Input) =>
+      const repeatedly = <R>(work: Effect.Effect<void, SqlError, R>, pause: Duration.Input) =>
         isOwner.pipe(Effect.andThen(work), Effect.andThen(Effect.sleep(pause)), Effect.forever)
-      yield* Effect.all([repeatedly(round, pauses.round), repeatedly(rollUp, pauses.rollUp)], {
+      const waiting = outboxes().map(({ pause, work }) => repeatedly(work, pause))
+      yield* Effect.all([repeatedly(round, pauses.round), repeatedly(rollUp, pauses.rollUp), ...waiting], {
         concurrency: "unbounded"
       })
     })

@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Clock, ConfigProvider, Effect, Fiber } from "effect"
+import { Clock, ConfigProvider, Effect, Fiber, Layer } from "effect"
 import { randomUUID } from "node:crypto"
 import { setTimeout as delay } from "node:timers/promises"
 import {
@@ -10,10 +10,12 @@ import {
   rawTable
 } from "../../../layers/database/partitions.ts"
 import { OwnerSql, PipelineSql } from "../../../layers/database/Sql.ts"
+import * as ProfileCache from "../../../layers/profiles/ProfileCache.ts"
 import { run } from "../../../services/jobs/Jobs.ts"
 import * as Rollups from "../../../layers/telemetry/Rollups.ts"
 import { careFor, oldestKept } from "../../../services/jobs/partitionCare.ts"
 import { testDatabase } from "../../support/postgres.ts"
+import { testBus } from "../dispatcher/topics.ts"
 import { insertFrames, insertRaw } from "../../layers/database/telemetryRows.ts"
 
 const day = 86_400_000
@@ -75,13 +77,13 @@ layer(testDatabase, { excludeTestServices: true })("a round of care", (it) => {
           Array.from({ length: 10 }, () => quarter),
           { payload }
         )
-      const care = yield* careFor(sql, rawTable, { keep: 7 * day, maxBytes: 1_800_000 }, now)
+      const care = yield* careFor(sql, rawTable, { keep: 7 * day, maxBytes: 2_200_000 }, now)
       assert.deepStrictEqual(care.dropped, [
         partitionAt(rawTable, now - day).name,
         partitionAt(rawTable, now - day / 2).name
       ])
       const bytes = (yield* listPartitions(sql, rawTable)).reduce((sum, partition) => sum + partition.bytes, 0)
-      assert.isAtMost(bytes, 1_800_000)
+      assert.isAtMost(bytes, 2_200_000)
       assert.strictEqual(yield* countIn("telemetry_raw"), 20)
     })
   )
@@ -144,7 +146,9 @@ const shifted = Effect.map(Clock.Clock, (clock) => {
   return { moved, state }
 })
 
-layer(testDatabase, { excludeTestServices: true })("the jobs service", (it) => {
+const world = Layer.merge(testBus, ProfileCache.layer({ size: 100 })).pipe(Layer.provideMerge(testDatabase))
+
+layer(world, { excludeTestServices: true })("the jobs service", (it) => {
   it.effect("works in one process at a time, goes on through the night, and is taken over when its owner ends", () =>
     Effect.gen(function* () {
       const sql = yield* OwnerSql

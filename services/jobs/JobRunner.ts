@@ -1,0 +1,99 @@
+/**
+ * Works off the jobs that people have asked for, one after another, the oldest first. One process does it at a time, the owner
+ * of an advisory lock; a job that its worker has left goes on where it had come to.
+ * @module
+ */
+import { meaningOf } from "@argusiq/layers/bus/consumer/failure.ts"
+import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
+import * as JobQueue from "@argusiq/layers/jobs/JobQueue.ts"
+import { Cause, type Duration, Effect, Metric, Schema } from "effect"
+import { type SqlError } from "effect/sql/SqlError"
+import { replay } from "./Replay.ts"
+import { reprocess } from "./Reprocess.ts"
+import { makeThrottle, type Throttle } from "./throttle.ts"
+
+const ended = Metric.counter("argusiq_jobs_ended_total", { incremental: true })
+const countEnd = (kind: string, state: string) =>
+  Metric.update(Metric.withAttributes(ended, { service: "jobs", kind, state }), 1)
+
+const LOOK_FOR_JOBS = "1 second"
+/** How long it takes at most until a cancelled job stops, beside what it is just doing. */
+const LOOK_WHETHER_WANTED = "500 millis"
+const TRY_AGAIN = "2 seconds"
+
+const work = (job: JobQueue.TakenJob, throttle: Throttle) =>
+  Effect.gen(function* () {
+    if (job.kind === "replay") yield* replay(job, throttle)
+    else yield* reprocess(job, throttle)
+  })
+
+/** Until somebody cancels it, or another worker has it. */
+const untilUnwanted = Effect.fnUntraced(function* (job: JobQueue.TakenJob) {
+  const sql = yield* PipelineSql
+  while (yield* Effect.orElseSucceed(JobQueue.isWanted(sql, job), () => true)) yield* Effect.sleep(LOOK_WHETHER_WANTED)
+  return yield* new JobQueue.NotWanted()
+})
+
+/** Takes a job to its end; false when it has to wait for something and goes on later. */
+const runJob = Effect.fnUntraced(function* (job: JobQueue.TakenJob, throttle: Throttle) {
+  const sql = yield* PipelineSql
+  yield* Effect.logInfo(`Job ${job.id} (${job.kind}) ${job.checkpoint === null ? "begins" : "goes on"}`)
+  return yield* Effect.raceFirst(work(job, throttle), untilUnwanted(job)).pipe(
+    Effect.andThen(JobQueue.complete(sql, job)),
+    Effect.andThen(countEnd(job.kind, "completed")),
+    Effect.andThen(Effect.logInfo(`Job ${job.id} (${job.kind}) has completed`)),
+    Effect.as(true),
+    Effect.catchCause((cause) => {
+      if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
+      if (cause.reasons.some((reason) => Cause.isFailReason(reason) && reason.error instanceof JobQueue.NotWanted)) {
+        return Effect.as(Effect.logInfo(`Job ${job.id} (${job.kind}) was cancelled, or is another worker's`), true)
+      }
+      const meaning = meaningOf(cause)
+      if (meaning._tag === "Wait" && !meaning.fault) {
+        return Effect.as(Effect.logWarning(`Job ${job.id} (${job.kind}) waits: ${meaning.message}`), false)
+      }
+      return Effect.gen(function* () {
+        yield* Effect.logError(`Job ${job.id} (${job.kind}) failed`, cause)
+        yield* JobQueue.fail(sql, job, wordsOf(cause))
+        yield* countEnd(job.kind, "failed")
+        return true
+      })
+    })
+  )
+})
+
+const wordsOf = (cause: Cause.Cause<unknown>): string => {
+  const parameters = cause.reasons.some((reason) => Cause.isFailReason(reason) && Schema.isSchemaError(reason.error))
+  if (parameters) return "This release cannot read what the job was asked for: ask for it again."
+  const meaning = meaningOf(cause)
+  const why = "message" in meaning ? meaning.message : "error" in meaning ? meaning.error.message : "unknown"
+  return `It stopped by a fault: ${why}. What it had done until then stays; ask for it again once that is put right.`
+}
+
+/** Runs until interrupted. Fails only for a wrong setting. `standBy`: between two tries of a process that is not the owner. */
+export const run = Effect.fnUntraced(function* (standBy: Duration.Input = "5 seconds") {
+  const sql = yield* PipelineSql
+  const throttle = yield* makeThrottle
+  const whileOwner = Effect.scoped(
+    Effect.gen(function* () {
+      const connection = yield* sql.reserve
+      const ask = (statement: string) => connection.executeUnprepared(statement, [], undefined)
+      const [asked] = yield* ask("select pg_try_advisory_lock(hashtext('argusiq/job-runner')) as owner")
+      if ((asked as { readonly owner: boolean } | undefined)?.owner !== true) return
+      yield* Effect.addFinalizer(() =>
+        ask("select pg_advisory_unlock(hashtext('argusiq/job-runner'))").pipe(Effect.ignore)
+      )
+      while (true) {
+        yield* ask("select 1") // the lock lives as long as its connection
+        const job = yield* JobQueue.take(sql, ["replay", "reprocess"])
+        if (job === undefined) yield* Effect.sleep(LOOK_FOR_JOBS)
+        else if (!(yield* runJob(job, throttle))) yield* Effect.sleep(TRY_AGAIN)
+      }
+    })
+  )
+  return yield* whileOwner.pipe(
+    Effect.catch((error: SqlError) => Effect.logWarning("Looking for jobs failed; trying again", error)),
+    Effect.andThen(Effect.sleep(standBy)),
+    Effect.forever
+  )
+})

@@ -1,0 +1,46 @@
+/**
+ * How fast a job may go: so many messages per second, and only while little live traffic waits.
+ * @module
+ */
+import { type BusUnavailable, type UnknownTopic } from "@argusiq/domain/errors.ts"
+import { Bus } from "@argusiq/layers/bus/Bus.ts"
+import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
+import { backlog } from "@argusiq/layers/jobs/LiveTraffic.ts"
+import { Clock, Config, Effect } from "effect"
+import { type SqlError } from "effect/sql/SqlError"
+
+/** Messages per second that a job goes through at most. */
+export const perSecond = Config.Number("JOBS_MESSAGES_PER_SECOND").pipe(
+  Config.withDefault(10_000),
+  Config.map((value) => Math.max(1, value))
+)
+
+/**
+ * Records waiting in the pipeline, over all groups, from which on a job waits too. What a replay publishes waits there as well:
+ * at 10,000 messages per second this many are a tenth of a second for whoever comes behind them.
+ */
+const MOST_WAITING = 2_000
+const LOOK_AGAIN = 20
+/** What has waited for so long does not wait because of the job: it goes on, if slowly. */
+const PATIENCE = 5_000
+
+export interface Throttle {
+  /** Completes when the job may go through so many messages more. */
+  readonly take: (messages: number) => Effect.Effect<void, BusUnavailable | UnknownTopic | SqlError>
+}
+
+export const makeThrottle = Effect.gen(function* () {
+  const bus = yield* Bus
+  const sql = yield* PipelineSql
+  const rate = yield* perSecond
+  let free = 0 // when the next messages may go, in epoch milliseconds
+  const take = Effect.fnUntraced(function* (messages: number) {
+    for (let waited = 0; waited < PATIENCE && (yield* backlog(bus, sql)) > MOST_WAITING; waited += LOOK_AGAIN) {
+      yield* Effect.sleep(LOOK_AGAIN)
+    }
+    const now = yield* Clock.currentTimeMillis
+    if (free > now) yield* Effect.sleep(free - now)
+    free = Math.max(free, now) + (messages / rate) * 1_000
+  })
+  return { take } satisfies Throttle
+})
