@@ -21,6 +21,7 @@ export interface LoadPlan {
   readonly target: Target
   readonly devices: ReadonlyArray<Credentials>
   readonly metrics: number
+  readonly children?: number // in each message; absent or 0: the devices are no gateways
   readonly window: number
   /** One after the other without a pause. */
   readonly phases: ReadonlyArray<Phase>
@@ -51,7 +52,7 @@ const run = async (plan: LoadPlan): Promise<LoadResult> => {
   let isFlatOut = false
   const waits = new Reservoir(SAMPLES)
   const sentAt = new Map<number, number>()
-  const payload = messageWriter(plan.metrics)
+  const payload = messageWriter(plan.metrics, plan.children)
   const turns = new Map<Lane, number>()
   const publish = (lane: Lane) => {
     const turn = turns.get(lane) ?? 0

@@ -16,7 +16,7 @@ import { type World } from "./world.ts"
 export interface Measured {
   readonly sent: number
   readonly acknowledged: number
-  /** Rows, counted. */
+  /** Rows, counted; of gateways' messages each has as many as children. */
   readonly stored: number
   readonly seconds: number
   /** From the first message until the last row can be queried. */
@@ -58,8 +58,9 @@ export const measure = async (world: World, options: Options, phases: ReadonlyAr
   const rawBefore = await sizeOf(sql, "telemetry_raw")
   const before = cpuOf(world)
   const memory = watchMemory(world, seconds)
-  const { metrics, window } = options
-  const load = await spawnLoad({ target, devices, metrics, window, phases }, memory.loadStarted)
+  const { children, metrics, window } = options
+  const readingsOfMessage = Math.max(1, children)
+  const load = await spawnLoad({ target, devices, metrics, children, window, phases }, memory.loadStarted)
   // What is lost never comes: the rows tell below.
   await eventually(
     "storing the last message",
@@ -77,13 +78,14 @@ export const measure = async (world: World, options: Options, phases: ReadonlyAr
   const frames = size.rows - sizeBefore.rows + (dropped?.rows.telemetry_frames ?? 0)
   const audited = raw.rows - rawBefore.rows + (dropped?.rows.telemetry_raw ?? 0)
   const took = (last.lastCommitMicros - startedAtMicros) / 1e6
+  const stored = (last.frames + (dropped?.rows.telemetry_frames ?? 0)) / readingsOfMessage
   const perMessage = (micros: number) => micros / load.acknowledged
   return {
     sent: load.sent,
     acknowledged: load.acknowledged,
-    stored: last.frames + (dropped?.rows.telemetry_frames ?? 0),
+    stored,
     seconds: took,
-    messagesPerSecond: (last.frames + (dropped?.rows.telemetry_frames ?? 0)) / took,
+    messagesPerSecond: stored / took,
     publishToStoredMillis: worst([last.millis, ...(dropped?.millis ?? [])]),
     publishToAcknowledgedMillis: load.acknowledgeMillis,
     cpuMicrosPerMessage: {

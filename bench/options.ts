@@ -33,6 +33,8 @@ On what
   --connections N          1000 (--ingest webhook: 8), at most one a device
   --window N               unacknowledged messages a connection at full speed: 10 (--ingest webhook: 500)
   --metrics N              values a message (10)
+  --children N             the devices are gateways: N children in a message, each with --metrics values. A reading counts
+                           for each child then (0: no gateways)
 
 Output
   --json FILE         the figures as JSON (bench/results/<time>.json, which git ignores)
@@ -72,6 +74,7 @@ const parse = (words: ReadonlyArray<string>) => {
         connections: { type: "string" },
         window: { type: "string" },
         metrics: { type: "string", default: "10" },
+        children: { type: "string", default: "0" },
         json: { type: "string" },
         keep: { type: "boolean", default: false },
         help: { type: "boolean", default: false }
@@ -143,6 +146,7 @@ export const readOptions = (words: ReadonlyArray<string>) => {
     connections: isOwnListener ? devices : Math.min(connections, devices),
     window: count("window", given.window ?? (isWebhook ? "500" : "10")),
     metrics: count("metrics", given.metrics),
+    children: count("children", given.children, 0),
     json: given.json ?? defaultFile(),
     keep: given.keep
   }

@@ -86,7 +86,7 @@ const main = async (options: Options) => {
     await sleep(1_000)
     const spike = options.spike ? await measureSpike(world, options) : undefined
     const runs = spike === undefined ? await steadyRuns(world, options) : [{ name: "all of it", measured: spike.run }]
-    tell(runs, options.metrics)
+    tell(runs, options.metrics * Math.max(1, options.children))
     if (spike !== undefined) {
       console.table(spike.parts.map(({ millis, part, stored }) => report.percentileRow(part, stored, millis)))
       const { recoveredAfterSeconds: seconds } = spike

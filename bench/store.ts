@@ -53,6 +53,22 @@ const messageOf = (index: number, devices: number) => {
   return message as unknown as NormalizedMessage // ids are branded; these are random UUIDs
 }
 
+const CHILDREN = 50
+
+/** Of one of 100 gateways, with a reading of two metrics for each of its children. */
+const gatewayMessageOf = (index: number): NormalizedMessage => {
+  const gateway = index % 100
+  const message = messageOf(gateway, 100)
+  const readings = Array.from({ length: CHILDREN }, (_, child) => ({
+    ...message.readings[0],
+    readingId: randomUUID(),
+    deviceId: deviceIds[100 + gateway * CHILDREN + child]!,
+    sourceGatewayId: message.deviceId,
+    metrics: { rssi: -40 - (index % 50), battery: 85 }
+  }))
+  return { ...message, correlationId: message.messageId, readings } as unknown as NormalizedMessage // branded ids, as above
+}
+
 const rawOf = (index: number): RawMessage => ({
   messageId: newId(),
   tenantId,
@@ -74,9 +90,13 @@ const rawOf = (index: number): RawMessage => ({
 const measure = Effect.fnUntraced(function* <A, E, R>(
   name: string,
   batches: ReadonlyArray<ReadonlyArray<A>>,
-  store: (batch: ReadonlyArray<A>) => Effect.Effect<void, E, R>
+  store: (batch: ReadonlyArray<A>) => Effect.Effect<void, E, R>,
+  rows = 1 // that each item becomes
 ) {
-  const { nodeMicrosEach, perSecond, serverMicrosEach } = yield* storingCost(batches, store)
+  const cost = yield* storingCost(batches, store)
+  const perSecond = cost.perSecond * rows
+  const nodeMicrosEach = cost.nodeMicrosEach / rows
+  const serverMicrosEach = cost.serverMicrosEach / rows
   console.log(
     `${name.padEnd(44)} ${perSecond.toFixed(0).padStart(9)} ${nodeMicrosEach.toFixed(1).padStart(8)} ` +
       `${serverMicrosEach.toFixed(1).padStart(8)} ${(nodeMicrosEach + serverMicrosEach).toFixed(1).padStart(8)}`
@@ -94,6 +114,10 @@ const bench = Effect.gen(function* () {
   const repeated = batchesOf(20_000, 500, (index) => messageOf(index, 50))
   yield* measure("readings, batches of 500, ten of each device", repeated, storeReadings)
   yield* measure("readings, batches of 500, redelivered", repeated, storeReadings)
+  for (const size of [5, 20, 100]) {
+    const batches = batchesOf(1_000, size, gatewayMessageOf)
+    yield* measure(`gateways of ${CHILDREN} children, batches of ${size}`, batches, storeReadings, CHILDREN)
+  }
   for (const size of [20, 500]) {
     const batches = batchesOf(20_000, size, rawOf)
     yield* measure(`audit copy, batches of ${size}`, batches, (batch) => inTransaction(store.storeRaw(batch)))

@@ -12,11 +12,12 @@ const first = <A>(rows: ReadonlyArray<A>): A => {
   return row
 }
 
-/** Messages stored so far, counted where it costs little: once per device. */
+/** Messages stored so far, counted where it costs little: once per sending device. */
 export const messagesStored = async (sql: Superuser): Promise<number> =>
   first(
     await sql.query<{ messages: number }>(
-      "select coalesce(sum(messages_total), 0)::float8 as messages from device_status"
+      `select coalesce(sum(messages_total), 0)::float8 as messages
+       from device_status join devices on devices.id = device_id where parent_device_id is null`
     )
   ).messages
 

@@ -84,6 +84,28 @@ const openTarget = async (
 export const targetOfLoneBroker = (world: World, options: Options, broker: Mosquitto) =>
   openTarget(options, world.platform, broker, world.devices)
 
+/** Of the devices that send. */
+const createType = async (platform: PlatformProcess, { children, metrics }: Options): Promise<string> => {
+  if (children === 0) return platform.createDeviceType("Bench", { processingMode: "endpoint" })
+  const rules = Array.from({ length: metrics }, (_, metric) => {
+    const key = `metric_${metric}`
+    return [key, { path: `$.${key}`, type: "numeric" }]
+  })
+  const childDeviceTypeId = await platform.createDeviceType("Bench child", {
+    processingMode: "endpoint",
+    extractionRules: Object.fromEntries(rules)
+  })
+  return platform.createDeviceType("Bench", {
+    processingMode: "gateway",
+    demuxStrategy: {
+      childDevicesPath: "$.devices",
+      childDeviceIdPath: "$.id",
+      autoCreateChildren: true,
+      childDeviceTypeId
+    }
+  })
+}
+
 export const openWorld = async (options: Options): Promise<World> => {
   const endings: Array<() => Promise<unknown>> = []
   const dispose = async () => {
@@ -116,7 +138,7 @@ export const openWorld = async (options: Options): Promise<World> => {
     await platform.start(START_SECONDS)
     const sql = await connectSuperuser(platform.dataDirectory)
     endings.push(() => sql.close())
-    const type = await platform.createDeviceType("Bench", { processingMode: "endpoint" })
+    const type = await createType(platform, options)
     const devices = await makeDevices(sql, type, options.devices)
     const target = await openTarget(options, platform, broker, devices)
     return { platform, broker, kafka, redis, sql, devices, target, dispose }

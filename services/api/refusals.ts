@@ -11,7 +11,8 @@ import {
   Unavailable,
   Unprocessable
 } from "@argusiq/domain/http/problems.ts"
-import { type NotPublishable } from "@argusiq/layers/registry/DeviceTypes.ts"
+import { type UnknownJob } from "@argusiq/layers/jobs/Jobs.ts"
+import { type InvalidConverter } from "@argusiq/layers/registry/ProtocolConverters.ts"
 import {
   type AlreadyTaken,
   type BadCursor,
@@ -21,6 +22,7 @@ import {
   type Unstorable,
   type WrongState
 } from "@argusiq/layers/registry/refusals.ts"
+import { type NotPublishable } from "@argusiq/layers/registry/resolvedConfig.ts"
 import { Effect } from "effect"
 
 interface Refusals {
@@ -28,10 +30,12 @@ interface Refusals {
   readonly AlreadyTaken: AlreadyTaken
   readonly BadReference: BadReference
   readonly WrongState: WrongState
+  readonly UnknownJob: UnknownJob
   readonly StaleVersion: StaleVersion
   readonly Unstorable: Unstorable
   readonly BadCursor: BadCursor
   readonly NotPublishable: NotPublishable
+  readonly InvalidConverter: InvalidConverter
   readonly DatabaseUnavailable: DatabaseUnavailable
   readonly BusUnavailable: BusUnavailable
   readonly CacheUnavailable: CacheUnavailable
@@ -43,6 +47,7 @@ const problems = {
   AlreadyTaken: ({ path }: AlreadyTaken) =>
     new Conflict({ detail: "Another one has this value already.", errors: [{ path, message: "is already in use" }] }),
   BadReference: ({ message, path }: BadReference) => new Unprocessable({ errors: [{ path, message }] }),
+  UnknownJob: () => new NotFound({ detail: "There is no such job." }),
   WrongState: ({ message }: WrongState) => new Conflict({ detail: message }),
   StaleVersion: ({ present }: StaleVersion) =>
     new PreconditionFailed({
@@ -56,6 +61,8 @@ const problems = {
     }),
   NotPublishable: ({ faults }: NotPublishable) =>
     new Unprocessable({ detail: "The configuration cannot be published.", errors: faults }),
+  InvalidConverter: ({ faults }: InvalidConverter) =>
+    new Unprocessable({ detail: "The converter would not work.", errors: faults }),
   DatabaseUnavailable: () => new Unavailable({ detail: "The database does not answer. Try again." }),
   BusUnavailable: () => new Unavailable({ detail: "The bus does not answer. Try again." }),
   CacheUnavailable: () => new Unavailable({ detail: "The cache does not answer. Try again." })

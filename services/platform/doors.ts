@@ -6,6 +6,7 @@ import { type Dependency, FurtherDependencies } from "@argusiq/api/readiness.ts"
 import * as api from "@argusiq/api/routes.ts"
 import * as DeviceConnections from "@argusiq/bridge/DeviceConnections.ts"
 import { type BrokerState, readBroker } from "@argusiq/bridge/external/BrokerReader.ts"
+import { heartbeat } from "@argusiq/bridge/heartbeat.ts"
 import * as Ingest from "@argusiq/bridge/Ingest.ts"
 import { listen } from "@argusiq/bridge/mqtt/MqttListener.ts"
 import * as bridge from "@argusiq/bridge/routes.ts"
@@ -56,9 +57,11 @@ export const openDoors = Effect.fn("openDoors")(function* (services: ReadonlySet
   const external = yield* readsExternalBroker
   const expected = doorsOf(services, external)
   const dependencies: Array<Dependency> = [...(yield* FurtherDependencies)]
+  let brokerState: (() => BrokerState) | undefined
   if (ingest !== undefined && external) {
     const broker = yield* readBroker.pipe(Effect.provideContext(ingest), Scope.provide(yield* door))
     dependencies.push(brokerDependency(broker.state))
+    brokerState = broker.state
   }
   const further = Layer.succeed(FurtherDependencies, dependencies)
   if (expected.metrics) {
@@ -80,6 +83,10 @@ export const openDoors = Effect.fn("openDoors")(function* (services: ReadonlySet
   if (ingest !== undefined && expected.mqtt) {
     const { host, port } = yield* listen.pipe(Effect.provideContext(ingest), Scope.provide(yield* door))
     opened.mqtt = urlOf("mqtt", host, port)
+  }
+  if (ingest !== undefined) {
+    const isOpen = () => brokerState === undefined || brokerState()._tag === "Reading"
+    yield* heartbeat(isOpen).pipe(Effect.provideContext(ingest), Effect.forkIn(yield* door))
   }
   return opened
 })

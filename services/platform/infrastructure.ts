@@ -11,7 +11,11 @@ import * as ProfileCache from "@argusiq/layers/profiles/ProfileCache.ts"
 import * as MemoryRateLimit from "@argusiq/layers/rate-limit/MemoryRateLimit.ts"
 import * as RedisRateLimit from "@argusiq/layers/rate-limit/RedisRateLimit.ts"
 import * as RedisClient from "@argusiq/layers/redis/RedisClient.ts"
+import { GatewayChildren } from "@argusiq/layers/registry/GatewayChildren.ts"
+import { AliasStore } from "@argusiq/layers/telemetry/AliasStore.ts"
+import { Chunks } from "@argusiq/layers/telemetry/Chunks.ts"
 import { TelemetryStore } from "@argusiq/layers/telemetry/TelemetryStore.ts"
+import { Transactions } from "@argusiq/layers/telemetry/Transactions.ts"
 import { Config, Effect, Layer, Option } from "effect"
 
 const redisDependency = Layer.effect(
@@ -42,8 +46,12 @@ const shared = Layer.unwrap(
 )
 
 /** PostgreSQL with its schema, the log, caches and stores; closed in the opposite order. */
-export const layer = Layer.mergeAll(ProfileCache.layerConfig, TelemetryStore.layer, Passwords.layer).pipe(
-  Layer.provideMerge(shared),
-  Layer.provideMerge(BusAdapter.layerConfig),
-  Layer.provideMerge(Database.layer)
-)
+export const layer = Layer.mergeAll(
+  ProfileCache.layerConfig,
+  GatewayChildren.layer,
+  Chunks.layer,
+  Transactions.layer,
+  TelemetryStore.layer,
+  AliasStore.layer,
+  Passwords.layer
+).pipe(Layer.provideMerge(shared), Layer.provideMerge(BusAdapter.layerConfig), Layer.provideMerge(Database.layer))

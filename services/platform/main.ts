@@ -7,9 +7,12 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { ConfigProvider, Effect, Layer } from "effect"
 import { Command } from "effect/cli"
 import { fileURLToPath } from "node:url"
+import { dlq } from "./commands/dlq.ts"
 import { doctor } from "./commands/doctor.ts"
+import { jobs } from "./commands/jobs.ts"
 import { key } from "./commands/key.ts"
 import { migrate } from "./commands/migrate.ts"
+import { replay } from "./commands/replay.ts"
 import { seed } from "./commands/seed.ts"
 import { send } from "./commands/send.ts"
 import { start } from "./commands/start.ts"
@@ -27,7 +30,7 @@ const configuration = ConfigProvider.layer(
 
 Command.make("argusiq").pipe(
   Command.withDescription("From a device's message to a queryable history"),
-  Command.withSubcommands([start, migrate, seed, key, send, tail, topics, doctor]),
+  Command.withSubcommands([start, migrate, seed, key, send, tail, topics, dlq, jobs, replay, doctor]),
   Command.run({ version }),
   Effect.provide(Layer.merge(logging.layer, NodeServices.layer)),
   Effect.provide(configuration),

@@ -4,7 +4,17 @@
  */
 import { Config, Result } from "effect"
 
-export const ServiceNames = ["bridge", "dispatcher", "normalizer", "telemetry-writer", "jobs", "api"] as const
+export const ServiceNames = [
+  "bridge",
+  "dispatcher",
+  "chunker",
+  "demux",
+  "normalizer",
+  "telemetry-writer",
+  "event-engine",
+  "jobs",
+  "api"
+] as const
 export type ServiceName = (typeof ServiceNames)[number]
 
 const isServiceName = (name: string): name is ServiceName => ServiceNames.some((known) => known === name)

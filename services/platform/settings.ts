@@ -171,6 +171,7 @@ export const settings: ReadonlyArray<Setting> = [
     config: RedisClient.urlConfig,
     secret: true
   },
+  count("JOBS_MESSAGES_PER_SECOND", "10000", "messages"),
   amount("TELEMETRY_RAW_RETENTION_DAYS", "7", "days"),
   amount("TELEMETRY_RAW_MAX_BYTES", "10000000000 (10 GB)", "bytes"),
   amount("TELEMETRY_FRAMES_RETENTION_DAYS", "365", "days"),

@@ -2,7 +2,12 @@
  * The services that work without a port: the pipeline's consumers, and the jobs.
  * @module
  */
+import { chunker } from "@argusiq/chunker/Chunker.ts"
+import { demux } from "@argusiq/demux/Demux.ts"
 import { dispatcher } from "@argusiq/dispatcher/Dispatcher.ts"
+import { eventEngine } from "@argusiq/event-engine/EventEngine.ts"
+import { deadLetterIndex } from "@argusiq/jobs/DeadLetterIndex.ts"
+import * as JobRunner from "@argusiq/jobs/JobRunner.ts"
 import * as Jobs from "@argusiq/jobs/Jobs.ts"
 import type { Consumer } from "@argusiq/layers/bus/Consumer.ts"
 import { run as runConsumer } from "@argusiq/layers/bus/consumer/run.ts"
@@ -18,9 +23,14 @@ type Needs<T> = T extends { readonly run: Effect.Effect<unknown, unknown, infer 
 
 const all = [
   { service: "dispatcher", name: "dispatcher", run: consume(dispatcher) },
+  { service: "chunker", name: "chunker", run: consume(chunker) },
+  { service: "demux", name: "demux", run: consume(demux) },
   { service: "normalizer", name: "normalizer", run: consume(normalizer) },
   { service: "telemetry-writer", name: "telemetry-writer", run: consume(writer) },
   { service: "telemetry-writer", name: "telemetry-writer (raw copy)", run: consume(rawWriter) },
+  { service: "event-engine", name: "event-engine", run: consume(eventEngine) },
+  { service: "jobs", name: "jobs (dead-letter index)", run: consume(deadLetterIndex) },
+  { service: "jobs", name: "jobs (replay and reprocess)", run: JobRunner.run() },
   { service: "jobs", name: "jobs", run: Jobs.run() }
 ] as const
 

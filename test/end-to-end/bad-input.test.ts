@@ -353,23 +353,6 @@ describe("bad input", () => {
     }
   })
 
-  it("a processing mode that no service has is dead-lettered by the dispatcher", async () => {
-    const type = await platform.createDeviceType("hub", {
-      processingMode: "rtu_multiport",
-      demuxStrategy: { portsPath: "$.ports", portNumberPath: "$.port" }
-    })
-    const device = await platform.createDevice("Hub", type)
-    const client = await connectDevice(device)
-    await client.publishAsync(telemetryOf(device), '{"ports":[]}', { qos: 1 })
-    await client.endAsync()
-    const { headers } = await oneDeadLetter(device)
-    assert.deepInclude(headers, {
-      "dlq-reason": "UnknownProcessingMode",
-      "dlq-stage": "dispatcher",
-      "dlq-path": "$.processingMode"
-    })
-  })
-
   describe("a wrong key", () => {
     it("is refused with CONNACK 4 over MQTT", async () => {
       const device = await deviceOf("plain")

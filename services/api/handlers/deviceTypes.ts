@@ -1,13 +1,50 @@
 import { tryPayload } from "@argusiq/domain/device-type-trial.ts"
+import { type TrialResult } from "@argusiq/domain/http/device-types.ts"
 import { isoFromMicros } from "@argusiq/domain/http/scalars.ts"
 import { Unprocessable } from "@argusiq/domain/http/problems.ts"
 import { RestApi } from "@argusiq/domain/http/rest.ts"
 import { Principal } from "@argusiq/domain/http/security.ts"
-import { DeviceTypes, NotPublishable } from "@argusiq/layers/registry/DeviceTypes.ts"
+import { storableJson } from "@argusiq/domain/storable.ts"
+import { type TrialRun } from "@argusiq/domain/trial-run.ts"
+import { DeviceTypes } from "@argusiq/layers/registry/DeviceTypes.ts"
+import { NotPublishable } from "@argusiq/layers/registry/resolvedConfig.ts"
 import { Clock, Effect, Result } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
+import { trialProblem } from "../trialProblem.ts"
 import { basedOn, withEtag } from "../versioned.ts"
+
+const toResult = ({ documents, entries, failures, readings, skipped, whole }: TrialRun): TrialResult => {
+  const [first] = failures
+  return {
+    readings: readings.map(({ identifier, reading: { metrics, port, quality, ts } }) => ({
+      timestamp: isoFromMicros(ts),
+      metrics,
+      quality: quality ?? {},
+      identifier: identifier ?? null,
+      port: port ?? null
+    })),
+    skipped,
+    error: first === undefined ? null : trialProblem(first.error),
+    documents: documents.map(storableJson),
+    whole: whole === undefined ? null : storableJson(whole),
+    entries: entries.map(({ extracted, identifier, index, payload, port }) => ({
+      index,
+      identifier: identifier ?? null,
+      port: port ?? null,
+      payload: storableJson(payload),
+      extracted:
+        extracted === undefined
+          ? null
+          : { metrics: extracted.metrics, quality: extracted.quality, skipped: extracted.skipped }
+    })),
+    deadLetters: failures.map(({ entry, error, message }) => ({
+      payload: message,
+      entry: entry ?? null,
+      ...trialProblem(error)
+    }))
+  }
+}
 
 export const deviceTypes = HttpApiBuilder.group(
   RestApi,
@@ -30,38 +67,34 @@ export const deviceTypes = HttpApiBuilder.group(
           Effect.map((items) => ({ items, nextCursor: null })),
           orProblem
         ),
-      draft: ({ params, payload }) =>
-        Effect.flatMap(Principal, (caller) => types.writeDraft(caller, params.id, payload.config, payload.note)).pipe(
-          orProblem,
-          withEtag
-        ),
-      publish: ({ params }) =>
-        Effect.flatMap(Principal, (caller) => types.publish(caller, params.id)).pipe(orProblem, withEtag),
-      test: ({ params, payload }) =>
+      draft: ({ headers, params, payload }) =>
         Effect.gen(function* () {
-          const type = yield* types.get(yield* Principal, params.id)
-          const config = payload.config ?? type.draft ?? type.config
-          if (config === null) {
+          const version = yield* basedOn(headers)
+          return yield* types.writeDraft(yield* Principal, params.id, payload, version)
+        }).pipe(orProblem, withEtag),
+      publish: ({ headers, params }) =>
+        Effect.gen(function* () {
+          const version = yield* basedOn(headers)
+          return yield* types.publish(yield* Principal, params.id, version)
+        }).pipe(orProblem, withEtag),
+      rollback: ({ headers, params, payload }) =>
+        Effect.gen(function* () {
+          const version = yield* basedOn(headers)
+          return yield* types.rollback(yield* Principal, params.id, payload, version)
+        }).pipe(orProblem, withEtag),
+      test: ({ params, payload: { config: sent, encoding, payload } }) =>
+        Effect.gen(function* () {
+          const caller = yield* Principal
+          const type = yield* types.get(caller, params.id)
+          const chosen = sent ?? type.draft ?? type.config
+          if (chosen === null) {
             return yield* new Unprocessable({ detail: "The device type has no configuration yet: send one along." })
           }
-          const tried = tryPayload(config, payload.payload, (yield* Clock.currentTimeMillis) * 1_000)
+          const { childType, config } = yield* types.resolve(caller, chosen)
+          const now = (yield* Clock.currentTimeMillis) * 1_000
+          const tried = tryPayload(config, payload, now, childType, encoding)
           if (Result.isFailure(tried)) return yield* new NotPublishable({ faults: tried.failure })
-          return Result.match(tried.success, {
-            onFailure: ({ message, path, reason }) => ({
-              readings: [],
-              skipped: 0,
-              error: { reason, message, path: path ?? null }
-            }),
-            onSuccess: ({ message, skipped }) => ({
-              readings: message.readings.map(({ metrics, quality, ts }) => ({
-                timestamp: isoFromMicros(ts),
-                metrics,
-                quality: quality ?? {}
-              })),
-              skipped,
-              error: null
-            })
-          })
+          return toResult(tried.success)
         }).pipe(orProblem)
     })
   })

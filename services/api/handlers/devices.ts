@@ -35,6 +35,12 @@ export const devices = HttpApiBuilder.group(
         Effect.flatMap(Principal, (caller) => devices.create(caller, payload)).pipe(orProblem, withEtag),
       get: ({ params }) =>
         Effect.flatMap(Principal, (caller) => devices.get(caller, params.id)).pipe(orProblem, withEtag),
+      children: ({ params, query }) =>
+        Effect.gen(function* () {
+          const caller = yield* Principal
+          const gateway = yield* devices.get(caller, params.id)
+          return yield* devices.list(caller, { ...query, parentDeviceId: gateway.id })
+        }).pipe(orProblem),
       change,
       replace: change,
       decommission: ({ params }) =>

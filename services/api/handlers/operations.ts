@@ -1,5 +1,5 @@
 import { type BusUnavailable, type UnknownTopic } from "@argusiq/domain/errors.ts"
-import { NotFound } from "@argusiq/domain/http/problems.ts"
+import { InvalidRequest, NotFound } from "@argusiq/domain/http/problems.ts"
 import { RestApi } from "@argusiq/domain/http/rest.ts"
 import { isoFromMicros } from "@argusiq/domain/http/scalars.ts"
 import { topicTable } from "@argusiq/domain/topics.ts"
@@ -9,6 +9,7 @@ import { Effect, Stream } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { makeConsumers } from "../consumers.ts"
 import { orProblem } from "../refusals.ts"
+import { makeRewind } from "../rewind.ts"
 
 /** An answer holds the record with which it exceeds this, and none after it. */
 const mostBytes = 4 * 1_048_576
@@ -32,6 +33,7 @@ const shown = ({ appendedAt, headers, key, offset, partition, value }: StoredRec
 
 const notStopped = new NotFound({ detail: "No partition so named has stopped." })
 const noSuchTopic = new NotFound({ detail: "There is no such topic or partition." })
+const noSuchGroup = new NotFound({ detail: "There is no such consumer group, or it does not read that." })
 const orNoSuchTopic = <A, E>(effect: Effect.Effect<A, E | UnknownTopic | BusUnavailable>) =>
   effect.pipe(Effect.catchTag("UnknownTopic", () => Effect.fail(noSuchTopic)))
 
@@ -42,6 +44,7 @@ export const operations = HttpApiBuilder.group(
     const bus = yield* Bus
     const profiles = yield* Profiles
     const consumers = yield* makeConsumers
+    const rewind = yield* makeRewind
 
     const topics = Effect.gen(function* () {
       const items = yield* Effect.forEach(topicTable.values(), (topic) =>
@@ -100,6 +103,16 @@ export const operations = HttpApiBuilder.group(
           Effect.catchTag("Fenced", () => Effect.fail(notStopped)),
           orProblem
         ),
+      rewind: ({ payload }) =>
+        Effect.gen(function* () {
+          if ((payload.offset === undefined) === (payload.time === undefined)) {
+            const errors = [{ path: "offset", message: "must be given, or time, and not both" }]
+            return yield* new InvalidRequest({ errors })
+          }
+          const items = yield* rewind(payload)
+          if (items.length === 0) return yield* noSuchGroup
+          return { items }
+        }).pipe(Effect.catchTag("UnknownTopic", Effect.die), orProblem),
       invalidate: ({ payload }) => orProblem(profiles.invalidate(payload))
     })
   })

@@ -137,4 +137,209 @@ layer(apiServer, { excludeTestServices: true })("device types", (it) => {
       )
     })
   )
+
+  it.effect("an earlier version is published again, under a new number and with the draft behind it", () =>
+    Effect.gen(function* () {
+      const { call } = yield* session
+      const { body: type } = yield* call("POST", "", { body: { name: "Rolled back", config } })
+      const draft = (path: string) => ({
+        body: { config: { processingMode: "endpoint", extractionRules: { temperature: { path, type: "numeric" } } } }
+      })
+      yield* call("PUT", `/${type.id}/draft`, draft("$.wrong"))
+      yield* call("POST", `/${type.id}/publish`)
+      yield* call("PUT", `/${type.id}/draft`, draft("$.next"))
+      const before = Date.now()
+      const back = yield* call("POST", `/${type.id}/rollback`, { body: { version: 1, note: "wrong path" } })
+      assert.strictEqual(back.status, 200, back.text)
+      assert.strictEqual(back.body.publishedVersion, 3)
+      assert.deepStrictEqual(back.body.config, type.config)
+      assert.strictEqual(back.body.draft.extractionRules.temperature.path, "$.next")
+      const { body } = yield* call("GET", `/${type.id}/versions`)
+      assert.deepStrictEqual(
+        body.items.map(({ note, number, state }: never) => [number, state, note]),
+        [
+          [4, "draft", ""],
+          [3, "published", "wrong path"],
+          [2, "published", ""],
+          [1, "published", ""]
+        ]
+      )
+      assert.approximately(Date.parse(body.items[1].effectiveAt) - before, 2_000, 1_000)
+      assert.strictEqual((yield* call("POST", `/${type.id}/rollback`, { body: { version: 3 } })).status, 409)
+      assert.strictEqual((yield* call("POST", `/${type.id}/rollback`, { body: { version: 4 } })).status, 409)
+      const next = yield* call("POST", `/${type.id}/publish`)
+      assert.strictEqual(next.body.publishedVersion, 4)
+      const times = (yield* call("GET", `/${type.id}/versions`)).body.items.map(({ effectiveAt }: never) => effectiveAt)
+      assert.deepStrictEqual(times, [...new Set(times)].toSorted().toReversed(), "each in force after the one before")
+    })
+  )
+
+  it.effect("every change is refused when it is based on another version than the present one", () =>
+    Effect.gen(function* () {
+      const { call } = yield* session
+      const { body: type } = yield* call("POST", "", { body: { name: "Guarded", config } })
+      const stale = { headers: { "if-match": '"1"' } }
+      const drafted = yield* call("PUT", `/${type.id}/draft`, { body: { config }, ...stale })
+      assert.strictEqual(drafted.status, 200, drafted.text)
+      assert.strictEqual(drafted.headers.get("etag"), '"2"')
+      assert.strictEqual((yield* call("PUT", `/${type.id}/draft`, { body: { config }, ...stale })).status, 412)
+      assert.strictEqual((yield* call("POST", `/${type.id}/publish`, stale)).status, 412)
+      const published = yield* call("POST", `/${type.id}/publish`, { headers: { "if-match": '"2"' } })
+      assert.strictEqual(published.status, 200, published.text)
+      const back = { body: { version: 1 } }
+      assert.strictEqual((yield* call("POST", `/${type.id}/rollback`, { ...back, ...stale })).status, 412)
+      const rolled = yield* call("POST", `/${type.id}/rollback`, { ...back, headers: { "if-match": '"3"' } })
+      assert.strictEqual(rolled.status, 200, rolled.text)
+    })
+  )
+
+  it.effect(
+    "a gateway is tried and published with the type of its children, which must be one of the organization",
+    () =>
+      Effect.gen(function* () {
+        const { call } = yield* session
+        const rssi = { extractionRules: { rssi: { path: "$.rssi", type: "numeric", required: true } } }
+        const { body: beacon } = yield* call("POST", "", { body: { name: "Beacon", config: { ...config, ...rssi } } })
+        const { body: unpublished } = yield* call("POST", "", { body: { name: "Unpublished" } })
+        const hub = (childDeviceTypeId: string, more: object = {}) => ({
+          processingMode: "gateway",
+          demuxStrategy: {
+            childDevicesPath: "$.devices",
+            childDeviceIdPath: "$.id",
+            autoCreateChildren: true,
+            childDeviceTypeId
+          },
+          ...more
+        })
+        const payload = { devices: [{ id: "a", rssi: -60 }, { id: "b" }, { id: "c", rssi: -70 }] }
+        const vectors = (expected: ReadonlyArray<object>) => ({
+          testVectors: [{ name: "one", payload: { devices: [{ id: "a", rssi: -60 }] }, expected }]
+        })
+        const create = (name: string, hubConfig: object) => call("POST", "", { body: { name, config: hubConfig } })
+        const missing = yield* create("Hub of none", hub("01890a5d-ac96-774b-bcce-b302099a8057"))
+        assert.deepStrictEqual(pathsOf(missing), ["config.demuxStrategy.childDeviceTypeId"])
+        const untried = yield* create("Hub of drafts", hub(unpublished.id, vectors([{ rssi: -60 }])))
+        assert.deepStrictEqual(pathsOf(untried), ["config.demuxStrategy.childDeviceTypeId"])
+        const closed = yield* create("Closed hub", hub(beacon.id, vectors([{ rssi: 60 }])))
+        assert.deepStrictEqual(pathsOf(closed), ["config.testVectors[0]"])
+        const { body: type } = yield* create("Hub", hub(beacon.id, vectors([{ rssi: -60 }])))
+        assert.strictEqual(type.publishedVersion, 1)
+
+        const { body } = yield* call("POST", `/${type.id}/test`, { body: { payload } })
+        assert.deepStrictEqual(
+          body.readings.map(({ identifier, metrics }: never) => [identifier, metrics]),
+          [
+            ["a", { rssi: -60 }],
+            ["c", { rssi: -70 }]
+          ]
+        )
+        assert.deepStrictEqual(body.documents, [payload])
+        assert.deepStrictEqual(
+          body.entries.map(({ extracted, index }: { extracted: object | null; index: number }) => [
+            index,
+            extracted !== null
+          ]),
+          [
+            [0, true],
+            [1, false],
+            [2, true]
+          ]
+        )
+        assert.lengthOf(body.deadLetters, 1)
+        assert.deepInclude(body.deadLetters[0], { payload: 0, entry: 1, reason: "ExtractionFailed" })
+        assert.strictEqual(body.error.reason, "ExtractionFailed")
+      })
+  )
+
+  it.effect("every mode and adapter is tried, from payloads as JSON, text, hex and base64", () =>
+    Effect.gen(function* () {
+      const { call } = yield* session
+      const { body: beacon } = yield* call("POST", "", {
+        body: { name: "Child", config: { processingMode: "endpoint" } }
+      })
+      const { body: type } = yield* call("POST", "", { body: { name: "Everything" } })
+      const test = (of: object, payload: unknown, encoding?: string) =>
+        Effect.map(
+          call("POST", `/${type.id}/test`, {
+            body: {
+              config: { processingMode: "endpoint", ...of },
+              payload,
+              ...(encoding !== undefined && { encoding })
+            }
+          }),
+          ({ body, status, text }) => {
+            assert.strictEqual(status, 200, text)
+            return body
+          }
+        )
+      const metrics = (body: { readings: ReadonlyArray<{ metrics: object }> }) =>
+        body.readings.map((reading) => reading.metrics)
+
+      const fields = [{ name: "t", offset: 0, type: "int16", scale: 0.1 }]
+      const binary = { protocolAdapter: { kind: "binary", fields } }
+      assert.deepStrictEqual(metrics(yield* test(binary, "00 d7", "hex")), [{ t: 21.5 }])
+      assert.deepStrictEqual(metrics(yield* test(binary, "ANc=", "base64")), [{ t: 21.5 }])
+      const short = yield* test(binary, { hex: "00" })
+      assert.deepInclude(short.error, { reason: "Undecodable", path: "t", offset: 1 })
+      assert.deepStrictEqual(metrics(yield* test({ protocolAdapter: "csv" }, "a,b\n1,x")), [{ a: 1, b: "x" }])
+      const broken = yield* test({}, '{"a":', "text")
+      assert.deepInclude(broken.error, { reason: "Undecodable", offset: 5 })
+      assert.deepStrictEqual(broken.documents, [])
+      const wrong = yield* call("POST", `/${type.id}/test`, {
+        body: { payload: 1, encoding: "hex", config: { processingMode: "endpoint" } }
+      })
+      assert.deepStrictEqual(pathsOf(wrong), ["payload"])
+
+      const unit = { path: "$.t", type: "numeric", unit: "Cel" }
+      const kelvin = [{ kind: "unit", metricKey: "t", to: "K" }]
+      const converted = yield* test({ extractionRules: { t: unit }, transformationRules: kelvin }, { t: 0 })
+      assert.deepStrictEqual(metrics(converted), [{ t: 273.15 }])
+      assert.deepStrictEqual(converted.entries[0].extracted.metrics, { t: 0 })
+
+      const ports = {
+        ports: [
+          { port: 1, voltage: 231 },
+          { port: 2, voltage: 229 }
+        ]
+      }
+      const rtu = yield* test({ processingMode: "rtu_multiport" }, ports)
+      assert.deepStrictEqual(
+        rtu.readings.map(({ port }: never) => port),
+        ["1", "2"]
+      )
+      const chunked = {
+        processingMode: "gateway_chunked",
+        demuxStrategy: {
+          childDevicesPath: "$.data.devices",
+          childDeviceIdPath: "$.id",
+          autoCreateChildren: true,
+          childDeviceTypeId: beacon.id
+        }
+      }
+      const chunk = (seq: number, id: string) => ({
+        correlationId: "c",
+        seq,
+        total: 2,
+        data: { devices: [{ id, rssi: seq }] }
+      })
+      const whole = yield* test(chunked, [chunk(2, "b"), chunk(1, "a")])
+      assert.deepStrictEqual(
+        whole.readings.map(({ identifier }: never) => identifier),
+        ["a", "b"]
+      )
+      assert.lengthOf(whole.whole.data.devices, 2)
+      const half = yield* test(chunked, [chunk(2, "b")])
+      assert.strictEqual(half.error.reason, "ChunkTimeout")
+
+      const sparkplug = {
+        protocolAdapter: "sparkplug_b",
+        extractionRules: { temp: { path: "$.metrics.temp", type: "numeric" } }
+      }
+      const [birth, data] = ["120f 0a0474656d70 1001 2009 650000a041 1800", "1207 1001 650000ac41 1801"]
+      assert.deepStrictEqual(metrics(yield* test(sparkplug, [birth, data], "hex")), [{ temp: 20 }, { temp: 21.5 }])
+      const unborn = yield* test(sparkplug, [data, birth], "hex")
+      assert.deepStrictEqual(metrics(unborn), [{ temp: 20 }])
+      assert.deepInclude(unborn.deadLetters[0], { payload: 0, reason: "Undecodable", path: "alias 1" })
+    })
+  )
 })

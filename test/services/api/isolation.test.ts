@@ -40,6 +40,7 @@ layer(apiServer, { excludeTestServices: true })("tenants and roles", (it) => {
         ["PUT", `/api/v1/devices/${deviceId}`, { name: "taken over" }],
         ["POST", `/api/v1/devices/${deviceId}/decommission`],
         ["DELETE", `/api/v1/devices/${deviceId}`],
+        ["GET", `/api/v1/devices/${deviceId}/children`],
         ["GET", `/api/v1/devices/${deviceId}/api-keys`],
         ["POST", `/api/v1/devices/${deviceId}/api-keys`],
         ["DELETE", `/api/v1/devices/${deviceId}/api-keys/${keyId}`],
@@ -48,7 +49,13 @@ layer(apiServer, { excludeTestServices: true })("tenants and roles", (it) => {
         ["GET", `/api/v1/device-types/${typeId}/versions`],
         ["PUT", `/api/v1/device-types/${typeId}/draft`, { config }],
         ["POST", `/api/v1/device-types/${typeId}/publish`],
+        ["POST", `/api/v1/device-types/${typeId}/rollback`, { version: 1 }],
         ["POST", `/api/v1/device-types/${typeId}/test`, { payload: {} }],
+        [
+          "POST",
+          `/api/v1/device-types/${typeId}/reprocess`,
+          { from: "2026-01-01T00:00:00Z", to: "2026-01-02T00:00:00Z" }
+        ],
         ["GET", `/api/v1/telemetry/device/${deviceId}`],
         ["GET", `/api/v1/telemetry/device/${deviceId}?aggregation=1h&metricKey=a`],
         ["GET", `/api/v1/telemetry/device/${deviceId}/latest`],
