@@ -8,7 +8,10 @@ COPY domain/package.json domain/
 COPY layers/package.json layers/
 COPY services/api/package.json services/api/
 COPY services/bridge/package.json services/bridge/
+COPY services/chunker/package.json services/chunker/
+COPY services/demux/package.json services/demux/
 COPY services/dispatcher/package.json services/dispatcher/
+COPY services/event-engine/package.json services/event-engine/
 COPY services/jobs/package.json services/jobs/
 COPY services/normalizer/package.json services/normalizer/
 COPY services/platform/package.json services/platform/
