@@ -10,6 +10,15 @@ import { join } from "node:path"
 import { eventually } from "../support/PlatformProcess.ts"
 import { descendantsOf, freeze } from "../support/processes.ts"
 
+/** A backend whose connection was closed ends by itself. */
+const unlessGone = (signal: () => void) => {
+  try {
+    signal()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error
+  }
+}
+
 export class ExternalPostgres {
   readonly #directory: string
   readonly #settings: Readonly<Record<string, string>>
@@ -68,10 +77,12 @@ export class ExternalPostgres {
 
   /** Every process of it stands still: connections stay open and nothing answers. */
   freeze(): void {
-    for (const pid of [this.#server, ...descendantsOf(this.#server)]) freeze(pid)
+    freeze(this.#server)
+    for (const pid of descendantsOf(this.#server)) unlessGone(() => freeze(pid))
   }
 
   thaw(): void {
-    for (const pid of [...descendantsOf(this.#server), this.#server]) process.kill(pid, "SIGCONT")
+    for (const pid of descendantsOf(this.#server)) unlessGone(() => process.kill(pid, "SIGCONT"))
+    process.kill(this.#server, "SIGCONT")
   }
 }
