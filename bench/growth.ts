@@ -80,14 +80,14 @@ const bench = Effect.gen(function* () {
   const fill = (from: number, to: number) =>
     inTransaction(
       Effect.asVoid(
-        pipeline`insert into telemetry_frames (tenant_id, entity_type, entity_id, ts, reading_id, message_id, received_at,
+        pipeline`with given as materialized (select ${deviceIds}::text[]::uuid[] as ids, ${samples}::text[]::jsonb[] as samples)
+          insert into telemetry_frames (tenant_id, entity_type, entity_id, ts, reading_id, message_id, received_at,
             source_device_id, config_version, metrics)
           select ${tenantId}::uuid, 'device', entity, ts, gen_random_uuid(), gen_random_uuid(), ts, entity, 1, metrics
           from (
             select ids[index % ${deviceIds.length}::int + 1] as entity, samples[index % 100 + 1] as metrics,
               timestamptz 'epoch' + (${start}::float8 + index * ${STEP_MICROS}::float8) * interval '1 microsecond' as ts
-            from (select ${deviceIds}::text[]::uuid[] as ids, ${samples}::text[]::jsonb[] as samples) given,
-              generate_series(${from}::int, ${to - 1}::int) index
+            from given, generate_series(${from}::int, ${to - 1}::int) index
           ) made`
       )
     )
