@@ -45,3 +45,10 @@ const seeing =
         )
       )
     })
+
+/** {@link inTenant} for a service that holds the pool itself. */
+export const inTenantOf =
+  (sql: Context.Service.Shape<typeof AppSql>) =>
+  ({ tenantId }: { readonly tenantId: TenantId }) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.provideService(inTenant(tenantId)(effect), AppSql, sql)

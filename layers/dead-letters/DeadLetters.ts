@@ -18,7 +18,7 @@ import { deadLetterTopic, topicTable } from "@argusiq/domain/topics.ts"
 import { Clock, Context, Effect, Layer } from "effect"
 import { type Fragment } from "effect/sql/Statement"
 import { Bus } from "../bus/Bus.ts"
-import { inTenant } from "../database/inTenant.ts"
+import { inTenantOf } from "../database/inTenant.ts"
 import { AppSql } from "../database/Sql.ts"
 import { type Page, readPage } from "../registry/paging.ts"
 import { type BadCursor, BadReference, NotRegistered, orUnavailable } from "../registry/refusals.ts"
@@ -45,10 +45,8 @@ export class DeadLetters extends Context.Service<
       const operating = sql`select set_config('app.operator', 'on', true)`
       const scoped =
         (actor: Actor) =>
-        <A, E>(effect: Effect.Effect<A, E>) => {
-          const seeing = actor.isPlatformAdmin ? Effect.andThen(operating, effect) : effect
-          return Effect.provideService(inTenant(actor.tenantId)(seeing), AppSql, sql)
-        }
+        <A, E>(effect: Effect.Effect<A, E>) =>
+          inTenantOf(sql)(actor)(actor.isPlatformAdmin ? Effect.andThen(operating, effect) : effect)
 
       const micros = (column: string) => sql.literal(`(extract(epoch from item.${column}) * 1000000)::bigint`)
       const select = (where: Fragment, rest: Fragment, sorted: Fragment) => sql<DeadLetterRow>`

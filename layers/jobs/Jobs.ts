@@ -9,7 +9,7 @@ import { type ReplayParameters } from "@argusiq/domain/replay.ts"
 import { type ReprocessParameters } from "@argusiq/domain/reprocess.ts"
 import { Context, Effect, Layer, Schema } from "effect"
 import { type Fragment } from "effect/sql/Statement"
-import { inTenant } from "../database/inTenant.ts"
+import { inTenantOf } from "../database/inTenant.ts"
 import { AppSql } from "../database/Sql.ts"
 import { type Actor } from "../registry/Devices.ts"
 import { newId } from "../registry/newId.ts"
@@ -78,10 +78,7 @@ export class Jobs extends Context.Service<
     Jobs,
     Effect.gen(function* () {
       const sql = yield* AppSql
-      const scoped =
-        (actor: Actor) =>
-        <A, E>(effect: Effect.Effect<A, E>) =>
-          Effect.provideService(inTenant(actor.tenantId)(effect), AppSql, sql)
+      const scoped = inTenantOf(sql)
       const micros = (column: string) => sql.literal(`(extract(epoch from ${column}) * 1000000)::float8`)
       const columns = sql`id, kind, parameters, state, progress::float8, total::float8, error,
         ${micros("created_at")} as created, ${micros("started_at")} as started, ${micros("completed_at")} as completed`

@@ -8,7 +8,7 @@ import { type ApiKey, type NewApiKey } from "@argusiq/domain/http/devices.ts"
 import { isoFromMicros } from "@argusiq/domain/http/scalars.ts"
 import { type Instant } from "@argusiq/domain/ids.ts"
 import { Context, Effect, Layer } from "effect"
-import { inTenant } from "../database/inTenant.ts"
+import { inTenantOf } from "../database/inTenant.ts"
 import { AppSql } from "../database/Sql.ts"
 import { isoOrNull } from "./deviceRow.ts"
 import { type Actor } from "./Devices.ts"
@@ -40,10 +40,7 @@ export class ApiKeys extends Context.Service<
     ApiKeys,
     Effect.gen(function* () {
       const sql = yield* AppSql
-      const scoped =
-        (actor: Actor) =>
-        <A, E>(effect: Effect.Effect<A, E>) =>
-          Effect.provideService(inTenant(actor.tenantId)(effect), AppSql, sql)
+      const scoped = inTenantOf(sql)
       const requireDevice = Effect.fnUntraced(function* (deviceId: string) {
         const found = yield* sql`select 1 from devices where id = ${deviceId}::uuid`
         if (found.length === 0) return yield* new NotRegistered({ what: "device" })

@@ -16,7 +16,7 @@ import {
 } from "@argusiq/domain/http/device-types.ts"
 import { Context, Effect, Layer } from "effect"
 import { type Fragment } from "effect/sql/Statement"
-import { inTenant } from "../database/inTenant.ts"
+import { inTenantOf } from "../database/inTenant.ts"
 import { AppSql } from "../database/Sql.ts"
 import { type Actor } from "./Devices.ts"
 import {
@@ -87,10 +87,7 @@ export class DeviceTypes extends Context.Service<
     DeviceTypes,
     Effect.gen(function* () {
       const sql = yield* AppSql
-      const scoped =
-        (actor: Actor) =>
-        <A, E>(effect: Effect.Effect<A, E>) =>
-          Effect.provideService(inTenant(actor.tenantId)(effect), AppSql, sql)
+      const scoped = inTenantOf(sql)
 
       const select = (where: Fragment, rest: Fragment, sorted: Fragment) => sql<DeviceTypeRow>`
         select item.id, item.tenant_id, item.name, item.description, item.icon, item.protocol, item.published_version,

@@ -7,7 +7,7 @@ import { type DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import { type DeviceId, type TenantId } from "@argusiq/domain/ids.ts"
 import { Context, Effect, Layer } from "effect"
 import { type Fragment } from "effect/sql/Statement"
-import { inTenant } from "../database/inTenant.ts"
+import { inTenantOf } from "../database/inTenant.ts"
 import { AppSql } from "../database/Sql.ts"
 import { type DeviceRow, toDevice } from "./deviceRow.ts"
 import { containing, type Page, readPage } from "./paging.ts"
@@ -52,10 +52,7 @@ export class Devices extends Context.Service<
     Devices,
     Effect.gen(function* () {
       const sql = yield* AppSql
-      const scoped =
-        (actor: Actor) =>
-        <A, E>(effect: Effect.Effect<A, E>) =>
-          Effect.provideService(inTenant(actor.tenantId)(effect), AppSql, sql)
+      const scoped = inTenantOf(sql)
 
       const select = (where: Fragment, rest: Fragment, sorted: Fragment) => sql<DeviceRow>`
         select item.id, item.name, item.tenant_id, item.device_type_id, item.external_id, item.serial_number,

@@ -14,7 +14,7 @@ import {
 import { compileConverter, ConverterContent } from "@argusiq/domain/protocol/converter.ts"
 import { Context, Effect, Layer, Result, Schema, SchemaIssue } from "effect"
 import { type Fragment } from "effect/sql/Statement"
-import { inTenant } from "../database/inTenant.ts"
+import { inTenantOf } from "../database/inTenant.ts"
 import { AppSql } from "../database/Sql.ts"
 import { type Actor } from "./Devices.ts"
 import { newId } from "./newId.ts"
@@ -65,10 +65,7 @@ export class ProtocolConverters extends Context.Service<
     ProtocolConverters,
     Effect.gen(function* () {
       const sql = yield* AppSql
-      const scoped =
-        (actor: Actor) =>
-        <A, E>(effect: Effect.Effect<A, E>) =>
-          Effect.provideService(inTenant(actor.tenantId)(effect), AppSql, sql)
+      const scoped = inTenantOf(sql)
 
       const select = (where: Fragment, rest: Fragment, sorted: Fragment) =>
         sql<ConverterRow>`select item.*, ${sorted} as sorted from protocol_converters item where ${where} ${rest}`

@@ -15,7 +15,7 @@ import {
 import { type DeviceId, type Instant, type TenantId } from "@argusiq/domain/ids.ts"
 import { Context, Effect, Layer, Option, Result, Schema, Stream } from "effect"
 import { BoundedMap } from "../cache/BoundedMap.ts"
-import { inTenant } from "../database/inTenant.ts"
+import { inTenantOf } from "../database/inTenant.ts"
 import { AppSql } from "../database/Sql.ts"
 import { isoOrNull } from "../registry/deviceRow.ts"
 import { type BadCursor, NotRegistered, orUnavailable } from "../registry/refusals.ts"
@@ -69,10 +69,7 @@ export class TelemetryHistory extends Context.Service<
     TelemetryHistory,
     Effect.gen(function* () {
       const sql = yield* AppSql
-      const scoped =
-        (tenantId: TenantId) =>
-        <A, E>(effect: Effect.Effect<A, E>) =>
-          Effect.provideService(inTenant(tenantId)(effect), AppSql, sql)
+      const scoped = inTenantOf(sql)
 
       /** The request with the metrics that it asks for by naming none, where frames alone do not tell them. */
       const resolved = Effect.fnUntraced(function* (request: HistoryRequest) {
@@ -88,17 +85,17 @@ export class TelemetryHistory extends Context.Service<
       const device = Effect.fn("TelemetryHistory.device")((tenantId: TenantId, request: HistoryRequest) =>
         Effect.flatMap(resolved(request), (request) =>
           request.aggregation === "none" ? readFrames(sql, request) : readBuckets(sql, request)
-        ).pipe(scoped(tenantId), orUnavailable)
+        ).pipe(scoped({ tenantId }), orUnavailable)
       )
 
       const deviceCsv: TelemetryHistory["Service"]["deviceCsv"] = Effect.fn("TelemetryHistory.deviceCsv")(
         function* (tenantId, request) {
           const readPage = (request: HistoryRequest, remaining: number) =>
-            readCsvPage(sql, request, remaining).pipe(scoped(tenantId), orUnavailable)
+            readCsvPage(sql, request, remaining).pipe(scoped({ tenantId }), orUnavailable)
           const remaining = request.limit ?? Number.POSITIVE_INFINITY
           const first = yield* resolved({ ...request, limit: firstFrames }).pipe(
             Effect.flatMap((request) => readCsvPage(sql, request, remaining)),
-            scoped(tenantId),
+            scoped({ tenantId }),
             orUnavailable
           )
           const following = Stream.paginate(first, ({ remaining, request }) =>
@@ -169,7 +166,7 @@ export class TelemetryHistory extends Context.Service<
             lastSeen: isoOrNull(row.last_seen_at),
             status: row.connectivity ?? ("unknown" as const)
           }
-        }).pipe(scoped(tenantId), orUnavailable)
+        }).pipe(scoped({ tenantId }), orUnavailable)
       )
 
       return TelemetryHistory.of({ device, deviceCsv, deviceLatest })

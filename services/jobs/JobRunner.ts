@@ -4,6 +4,7 @@
  * @module
  */
 import { meaningOf } from "@argusiq/layers/bus/consumer/failure.ts"
+import { tryAdvisoryLock } from "@argusiq/layers/database/advisoryLock.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import * as JobQueue from "@argusiq/layers/jobs/JobQueue.ts"
 import { Cause, type Duration, Effect, Metric, Schema } from "effect"
@@ -76,15 +77,10 @@ export const run = Effect.fnUntraced(function* (standBy: Duration.Input = "5 sec
   const throttle = yield* makeThrottle
   const whileOwner = Effect.scoped(
     Effect.gen(function* () {
-      const connection = yield* sql.reserve
-      const ask = (statement: string) => connection.executeUnprepared(statement, [], undefined)
-      const [asked] = yield* ask("select pg_try_advisory_lock(hashtext('argusiq/job-runner')) as owner")
-      if ((asked as { readonly owner: boolean } | undefined)?.owner !== true) return
-      yield* Effect.addFinalizer(() =>
-        ask("select pg_advisory_unlock(hashtext('argusiq/job-runner'))").pipe(Effect.ignore)
-      )
+      const lock = yield* tryAdvisoryLock(sql, "argusiq/job-runner")
+      if (lock === undefined) return
       while (true) {
-        yield* ask("select 1") // the lock lives as long as its connection
+        yield* lock.check
         const job = yield* JobQueue.take(sql, ["replay", "reprocess"])
         if (job === undefined) yield* Effect.sleep(LOOK_FOR_JOBS)
         else if (!(yield* runJob(job, throttle))) yield* Effect.sleep(TRY_AGAIN)

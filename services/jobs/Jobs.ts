@@ -3,6 +3,7 @@
  * the bus. One process does it at a time, the owner of an advisory lock; the others stand by.
  * @module
  */
+import { tryAdvisoryLock } from "@argusiq/layers/database/advisoryLock.ts"
 import { framesTable, rawTable } from "@argusiq/layers/database/partitions.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import * as Rollups from "@argusiq/layers/telemetry/Rollups.ts"
@@ -73,21 +74,10 @@ export const run = Effect.fnUntraced(function* (pauses: Pauses = usualPauses) {
   /** The lock lives as long as its connection: each round begins by asking whether that still answers. */
   const whileOwner = Effect.scoped(
     Effect.gen(function* () {
-      const connection = yield* sql.reserve
-      const asked = yield* connection.executeUnprepared(
-        "select pg_try_advisory_lock(hashtext('argusiq/jobs')) as owner",
-        [],
-        undefined
-      )
-      if ((asked[0] as { readonly owner: boolean } | undefined)?.owner !== true) return
-      yield* Effect.addFinalizer(() =>
-        connection
-          .executeUnprepared("select pg_advisory_unlock(hashtext('argusiq/jobs'))", [], undefined)
-          .pipe(Effect.ignore)
-      )
-      const isOwner = connection.executeUnprepared("select 1", [], undefined)
+      const lock = yield* tryAdvisoryLock(sql, "argusiq/jobs")
+      if (lock === undefined) return
       const repeatedly = <R>(work: Effect.Effect<void, SqlError, R>, pause: Duration.Input) =>
-        isOwner.pipe(Effect.andThen(work), Effect.andThen(Effect.sleep(pause)), Effect.forever)
+        lock.check.pipe(Effect.andThen(work), Effect.andThen(Effect.sleep(pause)), Effect.forever)
       const waiting = outboxes().map(({ pause, work }) => repeatedly(work, pause))
       yield* Effect.all([repeatedly(round, pauses.round), repeatedly(rollUp, pauses.rollUp), ...waiting], {
         concurrency: "unbounded"

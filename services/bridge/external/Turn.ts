@@ -2,6 +2,7 @@
  * Whose turn it is among bridges that must not read at the same time: the one that holds an advisory lock in PostgreSQL.
  * @module
  */
+import { tryAdvisoryLock } from "@argusiq/layers/database/advisoryLock.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { Effect, Latch } from "effect"
 import { type SqlError } from "effect/sql/SqlError"
@@ -20,24 +21,15 @@ export const always: Turn = { ours: Effect.void, isOurs: () => true }
 export const takeTurns = Effect.fn("Turn.takeTurns")(function* (name: string) {
   const sql = yield* PipelineSql
   const ours = Latch.makeUnsafe()
-  const lock = [`argusiq/mqtt/${name}`]
   const whileOurs = Effect.scoped(
     Effect.gen(function* () {
-      const connection = yield* sql.reserve
-      const ask = (question: string, parameters: ReadonlyArray<string>) =>
-        connection.executeUnprepared(question, parameters, undefined)
-      const [answer] = yield* ask("select pg_try_advisory_lock(hashtext($1)) as ours", lock)
-      if ((answer as { readonly ours: boolean } | undefined)?.ours !== true) return
-      yield* Effect.addFinalizer(() =>
-        Effect.andThen(
-          Effect.sync(() => ours.closeUnsafe()),
-          Effect.ignore(ask("select pg_advisory_unlock(hashtext($1))", lock))
-        )
-      )
+      const lock = yield* tryAdvisoryLock(sql, `argusiq/mqtt/${name}`)
+      if (lock === undefined) return
+      yield* Effect.addFinalizer(() => Effect.sync(() => ours.closeUnsafe()))
       ours.openUnsafe()
       while (true) {
         yield* Effect.sleep(ASK_EVERY)
-        yield* ask("select 1", [])
+        yield* lock.check
       }
     })
   )
