@@ -8,16 +8,15 @@
  * Prints a table. Processor time is what to read: other work on the machine moves it less than the rate.
  * @module
  */
-import type { NormalizedMessage } from "@argusiq/domain/readings.ts"
-import { uuidV7 } from "@argusiq/domain/uuid.ts"
 import * as Migrate from "@argusiq/layers/database/migrate.ts"
 import { framesTable, makePartition, partitionAt } from "@argusiq/layers/database/partitions.ts"
 import { OwnerSql, PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { TelemetryStore } from "@argusiq/layers/telemetry/TelemetryStore.ts"
 import { Effect, Layer } from "effect"
-import { randomBytes, randomUUID } from "node:crypto"
+import { randomUUID } from "node:crypto"
 import { parseArgs } from "node:util"
 import { freshDatabase, inTransaction, storeReadings, storingCost } from "./database.ts"
+import { normalizedMessage, tenMetrics } from "./messages.ts"
 
 const { values: options } = parseArgs({
   options: {
@@ -38,34 +37,16 @@ const deviceIds = Array.from({ length: Number(options.devices) }, () => randomUU
 const start = partitionAt(framesTable, Date.now()).from * 1_000
 const STEP_MICROS = 10_000
 
-const metricsOf = (index: number) => ({
-  temperature: 20 + (index % 50) / 10,
-  humidity: 40.25,
-  pressure: 1013.25 + (index % 7),
-  voltage: 231.2,
-  current: 4.25,
-  power: 982.6 + (index % 100),
-  energy: 12_345.678 + index,
-  state: "running",
-  open: index % 2 === 0,
-  rssi: -65
-})
+const samples = Array.from({ length: 100 }, (_, index) => JSON.stringify(tenMetrics(index)))
 
-const samples = Array.from({ length: 100 }, (_, index) => JSON.stringify(metricsOf(index)))
-
-const messageOf = (index: number) => {
-  const deviceId = deviceIds[index % deviceIds.length]!
-  const ts = start + index * STEP_MICROS
-  const reading = { readingId: randomUUID(), deviceId, ts, deviceTypeId, typeVersion: 1, metrics: metricsOf(index) }
-  const message = {
-    messageId: uuidV7(ts, randomBytes(10)),
+const messageOf = (index: number) =>
+  normalizedMessage({
     tenantId,
-    deviceId,
-    receivedAt: ts,
-    readings: [reading]
-  }
-  return message as unknown as NormalizedMessage // ids are branded; these are random UUIDs
-}
+    deviceId: deviceIds[index % deviceIds.length],
+    deviceTypeId,
+    ts: start + index * STEP_MICROS,
+    metrics: tenMetrics(index)
+  })
 
 const bench = Effect.gen(function* () {
   yield* Migrate.up()

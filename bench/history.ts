@@ -9,7 +9,6 @@
  */
 import type { TenantId } from "@argusiq/domain/ids.ts"
 import type { NormalizedMessage } from "@argusiq/domain/readings.ts"
-import { uuidV7 } from "@argusiq/domain/uuid.ts"
 import * as Migrate from "@argusiq/layers/database/migrate.ts"
 import { framesTable, makePartition } from "@argusiq/layers/database/partitions.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
@@ -17,9 +16,10 @@ import * as Rollups from "@argusiq/layers/telemetry/Rollups.ts"
 import { type HistoryRequest, TelemetryHistory } from "@argusiq/layers/telemetry/TelemetryHistory.ts"
 import { TelemetryStore } from "@argusiq/layers/telemetry/TelemetryStore.ts"
 import { Effect, Layer, Stream } from "effect"
-import { randomBytes, randomUUID } from "node:crypto"
+import { randomUUID } from "node:crypto"
 import { parseArgs } from "node:util"
 import { CONNECTIONS, freshDatabase, serverMicros, storeReadings } from "./database.ts"
+import { normalizedMessage, tenMetrics } from "./messages.ts"
 
 const { values: options } = parseArgs({
   options: { frames: { type: "string", default: "1000000" }, devices: { type: "string", default: "10000" } }
@@ -36,28 +36,8 @@ const tenantId = randomUUID()
 const deviceTypeId = randomUUID()
 const watched = randomUUID()
 
-const messageOf = (deviceId: string, ts: number, index: number) => {
-  const metrics = {
-    temperature: 20 + (index % 50) / 10,
-    humidity: 40.25,
-    pressure: 1013.25 + (index % 7),
-    voltage: 231.2,
-    current: 4.25,
-    power: 982.6 + (index % 100),
-    energy: 12_345.678 + index,
-    state: "running",
-    open: index % 2 === 0,
-    rssi: -65
-  }
-  const message = {
-    messageId: uuidV7(ts, randomBytes(10)),
-    tenantId,
-    deviceId,
-    receivedAt: ts + 5_000,
-    readings: [{ readingId: randomUUID(), deviceId, ts, deviceTypeId, typeVersion: 1, metrics }]
-  }
-  return message as unknown as NormalizedMessage // ids are branded; these are random UUIDs
-}
+const messageOf = (deviceId: string, ts: number, index: number) =>
+  normalizedMessage({ tenantId, deviceId, deviceTypeId, ts, receivedAt: ts + 5_000, metrics: tenMetrics(index) })
 
 /** Devices that measure in turns, evenly from one instant (epoch microseconds) on, a second for `perSecond` frames. */
 const fleet = (count: number, from: number, perSecond: number) => {

@@ -2,12 +2,10 @@
  * What this machine can do at most at each of the things that a message needs, each alone.
  * @module
  */
-import type { NormalizedMessage } from "@argusiq/domain/readings.ts"
-import { uuidV7 } from "@argusiq/domain/uuid.ts"
 import * as BusAdapter from "@argusiq/layers/bus/BusAdapter.ts"
 import { TelemetryStore } from "@argusiq/layers/telemetry/TelemetryStore.ts"
 import { ConfigProvider, Effect, Layer } from "effect"
-import { randomBytes, randomUUID } from "node:crypto"
+import { randomUUID } from "node:crypto"
 import { join } from "node:path"
 import { Mosquitto } from "../test/support/components/mosquitto.ts"
 import { PlatformProcess } from "../test/support/PlatformProcess.ts"
@@ -15,7 +13,7 @@ import { cpuMicros } from "../test/support/processes.ts"
 import { publishing, rate, rawRecords } from "./append.ts"
 import { batchesOf, freshDatabase, prepareTables, storeReadings, storingCost } from "./database.ts"
 import { fsyncMillis } from "./fsync.ts"
-import { messageWriter, nowMicros } from "./messages.ts"
+import { messageWriter, normalizedMessage, nowMicros } from "./messages.ts"
 import { type Options } from "./options.ts"
 import { type Percentiles } from "./percentiles.ts"
 import { spawnLoad } from "./spawnLoad.ts"
@@ -80,15 +78,7 @@ const inserts = (devices: number, metrics: number) => {
     const receivedAt = nowMicros() + index
     const { metrics, timestamp } = JSON.parse(decoder.decode(write(index, receivedAt)))
     const deviceId = deviceIds[index % devices]
-    const reading = { readingId: randomUUID(), deviceId, ts: timestamp, deviceTypeId, typeVersion: 1, metrics }
-    const message = {
-      messageId: uuidV7(receivedAt, randomBytes(10)),
-      tenantId,
-      deviceId,
-      receivedAt,
-      readings: [reading]
-    }
-    return message as unknown as NormalizedMessage // ids are branded; these are random UUIDs
+    return normalizedMessage({ tenantId, deviceId, deviceTypeId, ts: timestamp, receivedAt, metrics })
   }
   return Effect.gen(function* () {
     yield* prepareTables(tenantId)

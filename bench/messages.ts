@@ -1,3 +1,7 @@
+import type { NormalizedMessage } from "@argusiq/domain/readings.ts"
+import { uuidV7 } from "@argusiq/domain/uuid.ts"
+import { randomBytes, randomUUID } from "node:crypto"
+
 /** Epoch microseconds. */
 export const nowMicros = () => Math.round((performance.timeOrigin + performance.now()) * 1000)
 
@@ -26,4 +30,38 @@ const valuesWriter = (metrics: number) => {
     }
     return text
   }
+}
+
+/** What an everyday device measures: ten metrics, text and boolean among them. */
+export const tenMetrics = (index: number) => ({
+  temperature: 20 + (index % 50) / 10,
+  humidity: 40.25,
+  pressure: 1013.25 + (index % 7),
+  voltage: 231.2,
+  current: 4.25,
+  power: 982.6 + (index % 100),
+  energy: 12_345.678 + index,
+  state: "running",
+  open: index % 2 === 0,
+  rssi: -65
+})
+
+/** A message of one reading, as the normalizer hands it on. Instants in epoch microseconds; received when measured unless said. */
+export const normalizedMessage = (of: {
+  readonly tenantId: string
+  readonly deviceId: string | undefined
+  readonly deviceTypeId: string
+  readonly ts: number
+  readonly receivedAt?: number
+  readonly metrics: object
+}): NormalizedMessage => {
+  const { deviceId, deviceTypeId, metrics, receivedAt = of.ts, tenantId, ts } = of
+  const message = {
+    messageId: uuidV7(receivedAt, randomBytes(10)),
+    tenantId,
+    deviceId,
+    receivedAt,
+    readings: [{ readingId: randomUUID(), deviceId, ts, deviceTypeId, typeVersion: 1, metrics }]
+  }
+  return message as unknown as NormalizedMessage // ids are branded; these are random UUIDs
 }

@@ -9,28 +9,14 @@ import { type RawMessage, TelemetryStore } from "@argusiq/layers/telemetry/Telem
 import { Effect, Layer } from "effect"
 import { randomBytes, randomUUID } from "node:crypto"
 import { batchesOf, freshDatabase, inTransaction, prepareTables, storeReadings, storingCost } from "./database.ts"
+import { normalizedMessage, tenMetrics } from "./messages.ts"
 
 const DEVICES = 10_000
 const tenantId = randomUUID()
 const deviceTypeId = randomUUID()
 const deviceIds = Array.from({ length: DEVICES }, () => randomUUID())
-const payload = Buffer.from(JSON.stringify({ timestamp: "2026-01-29T10:00:00Z", metrics: metricsOf(0) }))
+const payload = Buffer.from(JSON.stringify({ timestamp: "2026-01-29T10:00:00Z", metrics: tenMetrics(0) }))
 let clock = Date.now() * 1_000
-
-function metricsOf(index: number) {
-  return {
-    temperature: 20 + (index % 50) / 10,
-    humidity: 40.25,
-    pressure: 1013.25 + (index % 7),
-    voltage: 231.2,
-    current: 4.25,
-    power: 982.6 + (index % 100),
-    energy: 12_345.678 + index,
-    state: "running",
-    open: index % 2 === 0,
-    rssi: -65
-  }
-}
 
 const newId = () => {
   clock += 100
@@ -39,18 +25,14 @@ const newId = () => {
 
 /** `devices`: how many different devices a batch holds. */
 const messageOf = (index: number, devices: number) => {
-  const messageId = newId()
-  const deviceId = deviceIds[index % devices]!
-  const message = {
-    messageId,
+  clock += 100
+  return normalizedMessage({
     tenantId,
-    deviceId,
-    receivedAt: clock,
-    readings: [
-      { readingId: randomUUID(), deviceId, ts: clock, deviceTypeId, typeVersion: 1, metrics: metricsOf(index) }
-    ]
-  }
-  return message as unknown as NormalizedMessage // ids are branded; these are random UUIDs
+    deviceId: deviceIds[index % devices],
+    deviceTypeId,
+    ts: clock,
+    metrics: tenMetrics(index)
+  })
 }
 
 const CHILDREN = 50
