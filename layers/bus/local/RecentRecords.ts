@@ -6,7 +6,7 @@ import type { StoredRecord } from "../Bus.ts"
  */
 export class RecentRecords {
   readonly #maxBytes: number
-  #records: Array<StoredRecord> = []
+  #records: Array<StoredRecord | undefined> = []
   #sizes: Array<number> = []
   /** Index of the oldest record kept; those before it wait to be cut off together. */
   #head = 0
@@ -31,7 +31,8 @@ export class RecentRecords {
     this.#sizes.push(size)
     this.#bytes += size
     while (this.#bytes > this.#maxBytes) {
-      this.#bytes -= this.#sizes[this.#head++] as number
+      this.#bytes -= this.#sizes[this.#head] as number
+      this.#records[this.#head++] = undefined // else it would be kept until it is cut off
       this.#first++
     }
     if (this.#head > 1_024 && this.#head > this.#records.length / 2) {
@@ -54,6 +55,6 @@ export class RecentRecords {
     let end = begin + 1
     let bytes = this.#sizes[begin] as number
     while (end < limit && (bytes += this.#sizes[end] as number) <= maxBytes) end++
-    return this.#records.slice(begin, end)
+    return this.#records.slice(begin, end) as Array<StoredRecord>
   }
 }
