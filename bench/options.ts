@@ -20,6 +20,8 @@ What runs
   --spike-seconds N   how long the spike lasts (10)
   --low-rate N        the quiet run before (100 messages a second)
   --low-seconds N     how long the quiet run takes, and the run at 70 % of the maximum (15; 0 leaves both out)
+  --warm-up-seconds N at full speed before anything is measured (5). With 100,000 devices 30: the first message of each
+                      device loads its profile and makes its rows
   --no-limits         without the limits of the machine
   --profile DIR       writes a V8 profile of the platform to DIR; only the steady run. bench/flame.ts draws it
 
@@ -64,6 +66,7 @@ const parse = (words: ReadonlyArray<string>) => {
         "spike-seconds": { type: "string", default: "10" },
         "low-rate": { type: "string", default: "100" },
         "low-seconds": { type: "string", default: "15" },
+        "warm-up-seconds": { type: "string", default: "5" },
         "no-limits": { type: "boolean", default: false },
         profile: { type: "string" },
         bus: { type: "string", default: "embedded" },
@@ -136,6 +139,7 @@ export const readOptions = (words: ReadonlyArray<string>) => {
     spikeSeconds,
     lowRate: count("low-rate", given["low-rate"]),
     lowSeconds: profile === undefined ? count("low-seconds", given["low-seconds"], 0) : 0,
+    warmUpSeconds: count("warm-up-seconds", given["warm-up-seconds"]),
     limits: !given["no-limits"] && profile === undefined,
     profile,
     bus: choice("bus", given.bus, ["embedded", "kafka"]),

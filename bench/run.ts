@@ -14,7 +14,6 @@ import * as report from "./report.ts"
 import { measureSpike } from "./spike.ts"
 import { openWorld, type World } from "./world.ts"
 
-const WARM_UP_SECONDS = 5
 const SHARE_OF_MAXIMUM = 0.7
 
 interface Run {
@@ -81,8 +80,8 @@ const main = async (options: Options) => {
     process.once(signal, () => void world.dispose().finally(() => process.exit(130)))
   }
   try {
-    say(`warming up, ${WARM_UP_SECONDS} s`)
-    await measure(world, options, [{ seconds: WARM_UP_SECONDS }])
+    say(`warming up, ${options.warmUpSeconds} s`)
+    await measure(world, options, [{ seconds: options.warmUpSeconds }])
     await sleep(1_000)
     const spike = options.spike ? await measureSpike(world, options) : undefined
     const runs = spike === undefined ? await steadyRuns(world, options) : [{ name: "all of it", measured: spike.run }]
