@@ -227,7 +227,7 @@ const Size = Schema.FiniteFromString.pipe(Schema.decodeTo(Schema.Int.check(Schem
 export const layerConfig = Layer.effect(
   Profiles,
   Effect.gen(function* () {
-    const size = yield* Config.schema(Size, "PROFILE_CACHE_SIZE").pipe(Config.withDefault(200_000))
+    const size = yield* Config.schema(Size, "PROFILE_CACHE_SIZE").pipe(Config.withDefault(400_000))
     return yield* make({ size })
   })
 )

@@ -163,7 +163,7 @@ export const settings: ReadonlyArray<Setting> = [
   count("DATABASE_APP_CONNECTIONS", "16", "connections"),
   amount("DATABASE_START_TIMEOUT_SECONDS", "60", "seconds to wait for the PostgreSQL of DATABASE_URL at the start"),
   amount("DATABASE_STATEMENT_TIMEOUT_MS", "30000", "milliseconds; 0 switches it off"),
-  count("PROFILE_CACHE_SIZE", "200000", "devices"),
+  count("PROFILE_CACHE_SIZE", "400000", "devices"),
   {
     name: "REDIS_URL",
     unset: "caches and rate limits in the memory of each process",
