@@ -70,7 +70,8 @@ export const isAlive = (pid: number): boolean => {
 
 const isStopped = (pid: number): boolean =>
   readdirSync(`/proc/${pid}/task`).every((thread) =>
-    /\) [Tt] /.test(read(`/proc/${pid}/task/${thread}/stat`) ?? ") T ")
+    // one that has ended stays a zombie while its parent stands still
+    /\) [TtZX] /.test(read(`/proc/${pid}/task/${thread}/stat`) ?? ") T ")
   )
 
 /** SIGSTOP; returns when the last thread of the process stands still, so that nothing it does comes later. */
