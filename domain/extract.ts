@@ -14,6 +14,7 @@ import { Result, type Schema } from "effect"
 import { type ExtractionRule } from "./device-type.ts"
 import { Poison } from "./errors.ts"
 import { compilePath, type PathReader } from "./json-path.ts"
+import { linear } from "./linear.ts"
 import { type MetricValue, type Quality } from "./readings.ts"
 import { isMetricKey, storableJson, storableText } from "./storable.ts"
 
@@ -57,9 +58,9 @@ const numberOf = (value: unknown): number =>
       : Number.NaN
 
 const takeNumeric = (key: string, { scale = 1, offset = 0, min = -Infinity, max = Infinity }: Rule): Take => {
-  const scaled = scale !== 1 || offset !== 0
+  const scaled = scale === 1 && offset === 0 ? undefined : linear(scale, offset)
   return (value, into) => {
-    const number = scaled ? numberOf(value) * scale + offset : numberOf(value)
+    const number = scaled === undefined ? numberOf(value) : scaled(numberOf(value))
     if (!Number.isFinite(number)) return false
     into.put(key, number, number < min || number > max ? "bad" : "good")
     return true

@@ -1,9 +1,10 @@
 /**
  * Conversion between units of the same quantity. Codes are UCUM's (case-sensitive), with the signs that people write for
- * temperatures as aliases. Exact by definition of the units; results are doubles.
+ * temperatures as aliases. Exact by definition of the units; a decimal gives the double nearest to the exact result.
  * @module
  */
 import { Result } from "effect"
+import { fraction } from "./linear.ts"
 
 /** In the quantity's base unit a value is (value − shift) × numerator / denominator. */
 interface Unit {
@@ -84,6 +85,15 @@ define("flow", {
 })
 define("fraction", { "1": 1, "%": [1, 100], "[ppth]": [1, 1000], "[ppm]": [1, 1e6], "[ppb]": [1, 1e9] })
 
+const commonDivisor = (one: number, other: number): number => (other === 0 ? one : commonDivisor(other, one % other))
+
+/** By what they have in common; as they are where they are too large to tell. */
+const reduced = (multiplier: number, summand: number, divisor: number): readonly [number, number, number] => {
+  const by = commonDivisor(commonDivisor(multiplier, divisor), Math.abs(summand))
+  const all = [multiplier, summand, divisor] as const
+  return all.every(Number.isSafeInteger) ? [multiplier / by, summand / by, divisor / by] : all
+}
+
 /** A function from values in `from` to values in `to`, or why there is none. */
 export const unitConversion = (from: string, to: string): Result.Result<(value: number) => number, string> => {
   const source = units.get(from)
@@ -97,6 +107,8 @@ export const unitConversion = (from: string, to: string): Result.Result<(value: 
   }
   const multiplier = source.numerator * target.denominator
   const divisor = source.denominator * target.numerator
-  const { shift } = source
-  return Result.succeed((value) => ((value - shift) * multiplier) / divisor + target.shift)
+  const plain = (value: number) => ((value - source.shift) * multiplier) / divisor + target.shift
+  const parts = source.shift === 0 && target.shift === 0 ? 1 : 100 // shifts have two decimals at most
+  const summand = Math.round(target.shift * parts) * divisor - Math.round(source.shift * parts) * multiplier
+  return Result.succeed(fraction(...reduced(multiplier * parts, summand, divisor * parts), plain))
 }

@@ -8,6 +8,7 @@ import { type BinaryAdapter, type BinaryField } from "./adapter.ts"
 import { bytesFrom, withDecoded } from "./bytes-source.ts"
 import { type Decoder, integerOf, put, undecodable } from "./decoder.ts"
 import { type Problem } from "../extract.ts"
+import { linear } from "../linear.ts"
 
 export type Layout = Pick<
   typeof BinaryField.Type,
@@ -91,27 +92,34 @@ const integerIn = (type: Layout["type"]): number | bigint => {
   }
 }
 
+/** The value of a field whose bytes start at `at`, all of them there. */
+export type FieldReader = (bytes: Uint8Array, at: number) => string | number | boolean
+
 /**
- * The value of a field whose bytes start at `at`, all of them there. A bit field of one bit is a boolean. Integers beyond 2⁵³
- * come as digits unless they are scaled; a NaN or an infinity comes as it is, and is no value for a numeric rule.
+ * Compiles a field. A bit field of one bit is a boolean. Integers beyond 2⁵³ come as digits unless they are scaled; a NaN or an
+ * infinity comes as it is, and is no value for a numeric rule.
  */
-export const readField = (field: Layout, bytes: Uint8Array, at: number): string | number | boolean => {
+export const fieldReader = (field: Layout): FieldReader => {
   const { bit, bits = 1, endianness, scale = 1, type, valueOffset = 0, wordSwapped } = field
   const width = widthOf(field)
-  if (type === "hex") return Buffer.from(bytes.subarray(at, at + width)).toString("hex")
+  if (type === "hex") return (bytes, at) => Buffer.from(bytes.subarray(at, at + width)).toString("hex")
   if (type === "text") {
-    const text = bytes.subarray(at, at + width)
-    const end = text.indexOf(0)
-    return utf8.decode(end < 0 ? text : text.subarray(0, end))
+    return (bytes, at) => {
+      const text = bytes.subarray(at, at + width)
+      const end = text.indexOf(0)
+      return utf8.decode(end < 0 ? text : text.subarray(0, end))
+    }
   }
-  arrange(bytes, at, width, endianness === "little", wordSwapped)
-  const raw = integerIn(type)
-  if (typeof raw === "bigint") {
-    return scale === 1 && valueOffset === 0 ? integerOf(raw) : Number(raw) * scale + valueOffset
+  const scaled = scale === 1 && valueOffset === 0 ? undefined : linear(scale, valueOffset)
+  return (bytes, at) => {
+    arrange(bytes, at, width, endianness === "little", wordSwapped)
+    const raw = integerIn(type)
+    if (typeof raw === "bigint") return scaled === undefined ? integerOf(raw) : scaled(Number(raw))
+    if (bit === undefined) return scaled === undefined ? raw : scaled(raw)
+    const field32 = Math.floor(raw / 2 ** bit) % 2 ** bits
+    if (scaled !== undefined) return scaled(field32)
+    return bits === 1 ? field32 === 1 : field32
   }
-  if (bit === undefined) return scale === 1 && valueOffset === 0 ? raw : raw * scale + valueOffset
-  const field32 = Math.floor(raw / 2 ** bit) % 2 ** bits
-  return bits === 1 && scale === 1 && valueOffset === 0 ? field32 === 1 : field32 * scale + valueOffset
 }
 
 /** Compiles a layout; what is wrong with it is added to `problems`. The document is `{ name: value }`. */
@@ -122,6 +130,7 @@ export const binaryDecoder = (adapter: typeof BinaryAdapter.Type, problems: Arra
     if (message !== undefined) problems.push({ path: `$.protocolAdapter.fields[${index}]`, message })
   })
   const find = bytesFrom(source, problems)
+  const readers = fields.map((field) => ({ field, read: fieldReader(field) }))
   return {
     stateful: false,
     decode: (payload, limits) => {
@@ -129,9 +138,9 @@ export const binaryDecoder = (adapter: typeof BinaryAdapter.Type, problems: Arra
       if (Result.isFailure(found)) return Result.fail(found.failure)
       const { bytes } = found.success
       const values: Record<string, unknown> = {}
-      for (const field of fields) {
+      for (const { field, read } of readers) {
         const short = shortBy(field, bytes)
-        if (short === undefined) put(values, field.name, readField(field, bytes, field.offset))
+        if (short === undefined) put(values, field.name, read(bytes, field.offset))
         else if (!field.optional) return Result.fail(short)
       }
       return Result.succeed({ root: withDecoded(found.success, values) })

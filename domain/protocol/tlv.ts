@@ -6,7 +6,7 @@ import { Result } from "effect"
 import { type Poison } from "../errors.ts"
 import { type Problem } from "../extract.ts"
 import { type CayenneAdapter, type TlvAdapter, type TlvField } from "./adapter.ts"
-import { layoutProblem, type Layout, readField, widthOf } from "./binary.ts"
+import { fieldReader, type FieldReader, layoutProblem, type Layout, widthOf } from "./binary.ts"
 import { bytesFrom, withDecoded } from "./bytes-source.ts"
 import { type Decoder, put, undecodable } from "./decoder.ts"
 
@@ -17,7 +17,7 @@ const uintAt = (bytes: Uint8Array, at: number, length: number): number =>
   length === 2 ? bytes[at]! * 256 + bytes[at + 1]! : bytes[at]!
 
 interface TaggedFields {
-  readonly fields: ReadonlyArray<typeof TlvField.Type>
+  readonly fields: ReadonlyArray<{ readonly name: string; readonly offset: number; readonly read: FieldReader }>
   readonly width: number
 }
 
@@ -26,7 +26,8 @@ const byTag = (fields: ReadonlyArray<typeof TlvField.Type>): ReadonlyMap<string,
   for (const field of fields) {
     const known = tags.get(field.tag)
     const width = Math.max(known?.width ?? 0, field.offset + widthOf(field))
-    tags.set(field.tag, { fields: [...(known?.fields ?? []), field], width })
+    const { name, offset } = field
+    tags.set(field.tag, { fields: [...(known?.fields ?? []), { name, offset, read: fieldReader(field) }], width })
   }
   return tags
 }
@@ -62,7 +63,7 @@ export const tlvDecoder = (adapter: typeof TlvAdapter.Type, problems: Array<Prob
       if (at + width > bytes.length) return undecodable(`The payload ends before the data of tag ${tag} do`, start, tag)
       if (known !== undefined) {
         if (width < known.width) return undecodable(`Tag ${tag} has ${width} bytes instead of ${known.width}`, at, tag)
-        for (const field of known.fields) put(into, field.name, readField(field, bytes, at + field.offset))
+        for (const { name, offset, read } of known.fields) put(into, name, read(bytes, at + offset))
       }
       at += width
     }
@@ -81,16 +82,19 @@ export const tlvDecoder = (adapter: typeof TlvAdapter.Type, problems: Array<Prob
   }
 }
 
-const big = (name: string, type: Layout["type"], scale: number): Layout => ({
-  name,
-  type,
-  scale,
-  endianness: "big",
-  wordSwapped: false
-})
+interface CayennePart {
+  readonly name: string
+  readonly width: number
+  readonly read: FieldReader
+}
+
+const big = (name: string, type: Layout["type"], scale: number): CayennePart => {
+  const layout: Layout = { name, type, scale, endianness: "big", wordSwapped: false }
+  return { name, width: widthOf(layout), read: fieldReader(layout) }
+}
 
 /** Data types of Cayenne LPP 1.0 and of its usual extensions, by type byte: the parts of the value in order. */
-const cayenneTypes: ReadonlyMap<number, readonly [name: string, ...parts: ReadonlyArray<Layout>]> = new Map([
+const cayenneTypes: ReadonlyMap<number, readonly [name: string, ...parts: ReadonlyArray<CayennePart>]> = new Map([
   [0, ["digital_input", big("", "uint8", 1)]],
   [1, ["digital_output", big("", "uint8", 1)]],
   [2, ["analog_input", big("", "int16", 0.01)]],
@@ -118,12 +122,6 @@ const cayenneTypes: ReadonlyMap<number, readonly [name: string, ...parts: Readon
   [142, ["switch", big("", "uint8", 1)]]
 ] as const)
 
-/** A scale of 1/n as a division, which gives the decimal that the device meant: 272 × 0.1 is 27.200000000000003. */
-const divided = (layout: Layout, bytes: Uint8Array, at: number): number => {
-  const raw = Number(readField({ ...layout, scale: 1 }, bytes, at))
-  return raw / Math.round(1 / (layout.scale ?? 1))
-}
-
 const readCayenne = (bytes: Uint8Array, into: Record<string, unknown>): Poison | undefined => {
   let at = 0
   while (at < bytes.length) {
@@ -134,11 +132,10 @@ const readCayenne = (bytes: Uint8Array, into: Record<string, unknown>): Poison |
     if (type === undefined) return undecodable(`The data type ${code} of channel ${channel} is unknown`, at + 1)
     const [name, ...parts] = type
     at += 2
-    for (const part of parts) {
-      const key = `${name}_${channel}${part.name === "" ? "" : `_${part.name}`}`
-      const width = widthOf(part)
+    for (const { name: axis, read, width } of parts) {
+      const key = `${name}_${channel}${axis === "" ? "" : `_${axis}`}`
       if (at + width > bytes.length) return undecodable(`The payload ends before ${key} does`, at, key)
-      into[key] = divided(part, bytes, at)
+      into[key] = read(bytes, at)
       at += width
     }
   }

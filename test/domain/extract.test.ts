@@ -178,6 +178,7 @@ describe("conversion", () => {
   it("scales, then offsets, then compares with min and max", () => {
     const rules = { a: { path: "$.a", type: "numeric", scale: 0.1, offset: -40, min: -40, max: 85 } }
     assert.deepStrictEqual(reading({ a: 600 }, { extractionRules: rules }).metrics, { a: 20 })
+    assert.deepStrictEqual(reading({ a: "603" }, { extractionRules: rules }).metrics, { a: 20.3 })
     assert.isUndefined(reading({ a: 1250 }, { extractionRules: rules }).quality)
     assert.deepStrictEqual(reading({ a: 1251 }, { extractionRules: rules }).quality, { a: "bad" })
     assert.deepStrictEqual(reading({ a: -1 }, { extractionRules: rules }).quality, { a: "bad" })
