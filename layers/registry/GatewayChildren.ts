@@ -33,7 +33,7 @@ export type Registered = ReadonlyMap<string, RegisteredChild | Poison>
 
 /**
  * So many rows a statement. A statement announces each of its rows to the profile caches up to 100; of more they would have to
- * take everything for changed.
+ * take everything for changed. Larger statements are hardly faster: what a row costs are its indexes and references.
  */
 const ROWS_A_STATEMENT = 100
 
@@ -75,36 +75,32 @@ export class GatewayChildren extends Context.Service<
           where tenant_id = ${tenantId}::uuid and parent_device_id = ${gatewayId}::uuid
             and logical_identifier = any(${texts(identifiers)}::text[])`
 
-      /** Their rows and their events; those whose id another device has are left out. */
-      const insert = Effect.fnUntraced(function* (unknown: UnknownChildren, identifiers: ReadonlyArray<string>) {
+      /** Their rows and the events that tell of them; those whose id another device has are left out. */
+      const insert = (unknown: UnknownChildren, identifiers: ReadonlyArray<string>) => {
         const { gatewayId, occurredAt, strategy, tenantId } = unknown
-        const { childDeviceTypeId } = strategy
         const ids = identifiers.map((identifier) => childDeviceId(tenantId, gatewayId, identifier))
-        const created = yield* sql<ChildRow>`
-          insert into devices (id, tenant_id, name, device_type_id, logical_identifier, parent_device_id)
-          select id, ${tenantId}::uuid, identifier, ${childDeviceTypeId}::uuid, identifier, ${gatewayId}::uuid
-          from unnest(${uuids(ids)}::uuid[], ${texts(identifiers)}::text[]) as child (id, identifier)
-          on conflict do nothing
-          returning id, device_type_id, status, logical_identifier`
-        const payloads = created.map((row) =>
-          JSON.stringify({
-            name: row.logical_identifier,
-            deviceTypeId: childDeviceTypeId,
-            gatewayDeviceId: gatewayId,
-            logicalIdentifier: row.logical_identifier
-          })
-        )
-        yield* sql`
-          insert into system_events (id, tenant_id, event_type, entity_type, entity_id, severity, occurred_at, payload)
-          select id, ${tenantId}::uuid, 'DEVICE_CREATED', 'device', entity_id, 'info', occurred_at, payload::jsonb
-          from unnest(
-            ${uuids(created.map(({ id }) => uuidV5(id, `DEVICE_CREATED:${occurredAt}`)))}::uuid[],
-            ${uuids(created.map(({ id }) => id))}::uuid[],
-            ${instants(created.map(() => occurredAt))}::timestamptz[],
-            ${texts(payloads)}::text[]) as event (id, entity_id, occurred_at, payload)
-          on conflict do nothing`
-        return created
-      })
+        const eventIds = ids.map((id) => uuidV5(id, `DEVICE_CREATED:${occurredAt}`))
+        return sql<ChildRow>`
+          with child as (
+            select * from unnest(${uuids(ids)}::uuid[], ${texts(identifiers)}::text[], ${uuids(eventIds)}::uuid[])
+              with ordinality as child (id, identifier, event_id, place)
+          ), created as (
+            insert into devices (id, tenant_id, name, device_type_id, logical_identifier, parent_device_id)
+            select id, ${tenantId}::uuid, identifier, ${strategy.childDeviceTypeId}::uuid, identifier, ${gatewayId}::uuid
+            from child
+            on conflict do nothing
+            returning id, tenant_id, device_type_id, status, logical_identifier, parent_device_id
+          ), told as (
+            insert into system_events (id, tenant_id, event_type, entity_type, entity_id, severity, occurred_at, payload)
+            select child.event_id, created.tenant_id, 'DEVICE_CREATED', 'device', created.id, 'info',
+              (${instants([occurredAt])}::timestamptz[])[1],
+              jsonb_build_object('name', created.logical_identifier, 'deviceTypeId', created.device_type_id,
+                'gatewayDeviceId', created.parent_device_id, 'logicalIdentifier', created.logical_identifier)
+            from created join child using (id) order by child.place
+            on conflict do nothing
+          )
+          select id, device_type_id, status, logical_identifier from created`
+      }
 
       const register = Effect.fnUntraced(function* (unknown: UnknownChildren) {
         const { gatewayId, strategy, tenantId } = unknown

@@ -86,6 +86,19 @@ layer(Layer.provideMerge(GatewayChildren.layer, testDatabase), { excludeTestServ
       })
     )
 
+    it.effect(
+      "look for their gateway by its id, not among its tenant's devices, while nothing is known of the table",
+      () =>
+        Effect.gen(function* () {
+          const sql = yield* OwnerSql
+          const { deviceId, tenantId } = yield* insertGateway()
+          const plan = yield* sql<{ "QUERY PLAN": string }>`
+          explain select from only devices where tenant_id = ${tenantId}::uuid and id = ${deviceId}::uuid for key share`
+          const condition = plan.map((row) => row["QUERY PLAN"]).find((line) => line.includes("Index Cond"))
+          assert.match(condition ?? "", /\(id = /)
+        })
+    )
+
     it.effect("are one each, and no more than the type allows, though many ask for them at once", () =>
       Effect.gen(function* () {
         const gateway = yield* insertGateway()

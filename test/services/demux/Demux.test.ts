@@ -366,20 +366,28 @@ layer(demuxWorld, { excludeTestServices: true })("the demultiplexer", (it) => {
       })
   )
 
-  it.effect("a gateway with 2,000 children creates them with one message, and none of them twice", () =>
+  it.effect("creates 10,000 children of a gateway, none of them twice, and no more: the rest are dead letters", () =>
     Effect.gen(function* () {
       const sql = yield* PipelineSql
       const gateway = yield* insertGateway()
-      const devices = Array.from({ length: 2_000 }, (_, index) => ({ id: `beacon-${index}`, rssi: -index }))
-      const message = dispatched(Topics.gateway, gateway, { devices })
-      const { letters, published } = yield* outcomeOf([message, message])
-      assert.lengthOf(letters, 0)
-      assert.lengthOf(published, 2)
-      assert.deepStrictEqual([...published[0]!.value], [...published[1]!.value])
+      const of = (from: number, count: number) =>
+        dispatched(Topics.gateway, gateway, {
+          devices: Array.from({ length: count }, (_, index) => ({ id: from + index }))
+        })
+      const [first, many] = [of(-4, 4), of(0, 10_000)]
+      const { letters, published } = yield* outcomeOf([first, many, many])
+      assert.lengthOf(published, 3)
+      assert.lengthOf(valueOf(published[1]!).entries, 9_996)
+      assert.deepStrictEqual([...published[1]!.value], [...published[2]!.value])
+      const refused = [9_996, 9_997, 9_998, 9_999].map((entry) => ["ChildLimitReached", String(entry)])
+      assert.deepStrictEqual(
+        letters.map(({ headers }) => [headers["dlq-reason"], headers["dlq-entry"]]),
+        [...refused, ...refused]
+      )
       const [row] = yield* sql<{ devices: number; events: number }>`
         select (select count(*)::int from devices where parent_device_id = ${gateway.deviceId}) as devices,
           (select count(*)::int from system_events where tenant_id = ${gateway.tenantId}) as events`
-      assert.deepStrictEqual(row, { devices: 2_000, events: 2_000 })
+      assert.deepStrictEqual(row, { devices: 10_000, events: 10_000 })
     })
   )
 
