@@ -16,7 +16,12 @@ export interface TakenJob {
   readonly progress: number
   /** What the last step left; null: none was taken. */
   readonly checkpoint: unknown
+  /** It has said what it waits for, and taken no step since. */
+  readonly isWaiting: boolean
 }
+
+/** Jobs of one lane are worked off one after another, since a later one may build on what an earlier one does. */
+export const laneOf = ({ kind, tenantId }: Pick<TakenJob, "kind" | "tenantId">): string => `${tenantId}/${kind}`
 
 /** Cancelled meanwhile, or taken up by another worker: nothing of it may be stored any more. */
 export class NotWanted extends Schema.TaggedError<NotWanted>()("NotWanted", {}) {}
@@ -24,16 +29,16 @@ export class NotWanted extends Schema.TaggedError<NotWanted>()("NotWanted", {}) 
 type Sql = SqlClient.SqlClient
 type Held = Pick<TakenJob, "id" | "epoch">
 
-/** The oldest job that waits, or that somebody has left running; undefined: there is none. */
-export const take = (sql: Sql, kinds: ReadonlyArray<JobKind>) =>
+/** The oldest job that waits, or that somebody has left running, in none of the busy lanes; undefined: there is none. */
+export const take = (sql: Sql, kinds: ReadonlyArray<JobKind>, busyLanes: Iterable<string>) =>
   sql<TakenJob>`
     update jobs set state = 'running', epoch = epoch + 1, started_at = coalesce(started_at, now())
     where id = (
       select id from jobs where state in ('queued', 'running') and kind = any(${kinds}::text[])
+        and tenant_id::text || '/' || kind <> all(${[...busyLanes]}::text[])
       order by created_at, id limit 1 for update skip locked)
-    returning id::text, tenant_id::text as "tenantId", kind, parameters, epoch::text, progress::float8, checkpoint`.pipe(
-    Effect.map((rows) => rows[0])
-  )
+    returning id::text, tenant_id::text as "tenantId", kind, parameters, epoch::text, progress::float8, checkpoint,
+      error is not null as "isWaiting"`.pipe(Effect.map((rows) => rows[0]))
 
 /** Stores how far it has come; in the transaction of what was done, where that is rows. Fails when nobody wants it any more. */
 export const step = Effect.fnUntraced(function* (sql: Sql, { epoch, id }: Held, progress: number, checkpoint: object) {

@@ -1,13 +1,14 @@
 /**
- * Works off the jobs that people have asked for, one after another, the oldest first. One process does it at a time, the owner
- * of an advisory lock; a job that its worker has left goes on where it had come to.
+ * Works off the jobs that people have asked for: those of one organisation and kind one after another, the oldest first, some
+ * of these lanes at a time, so that a job that waits holds up nobody else's. One process does it at a time, the owner of an
+ * advisory lock; a job that its worker has left goes on where it had come to.
  * @module
  */
 import { meaningOf } from "@argusiq/layers/bus/consumer/failure.ts"
-import { tryAdvisoryLock } from "@argusiq/layers/database/advisoryLock.ts"
+import { type AdvisoryLock, tryAdvisoryLock } from "@argusiq/layers/database/advisoryLock.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import * as JobQueue from "@argusiq/layers/jobs/JobQueue.ts"
-import { Cause, type Duration, Effect, Metric, Schema } from "effect"
+import { Cause, type Duration, Effect, Latch, Metric, Schema } from "effect"
 import { type SqlError } from "effect/sql/SqlError"
 import { replay } from "./Replay.ts"
 import { reprocess } from "./Reprocess.ts"
@@ -21,12 +22,15 @@ const LOOK_FOR_JOBS = "1 second"
 /** How long it takes at most until a cancelled job stops, beside what it is just doing. */
 const LOOK_WHETHER_WANTED = "500 millis"
 const TRY_AGAIN = "2 seconds"
+/** Each holds a page of messages. Jobs that wait do not count. */
+const MOST_AT_ONCE = 8
 
-const work = (job: JobQueue.TakenJob, throttle: Throttle) =>
-  Effect.gen(function* () {
-    if (job.kind === "replay") yield* replay(job, throttle)
-    else yield* reprocess(job, throttle)
-  })
+/** False when it has to wait. */
+const work = Effect.fnUntraced(function* (job: JobQueue.TakenJob, throttle: Throttle) {
+  if (job.kind !== "replay") return yield* reprocess(job, throttle)
+  yield* replay(job, throttle)
+  return true
+})
 
 /** Until somebody cancels it, or another worker has it. */
 const untilUnwanted = Effect.fnUntraced(function* (job: JobQueue.TakenJob) {
@@ -38,12 +42,16 @@ const untilUnwanted = Effect.fnUntraced(function* (job: JobQueue.TakenJob) {
 /** Takes a job to its end; false when it has to wait for something and goes on later. */
 const runJob = Effect.fnUntraced(function* (job: JobQueue.TakenJob, throttle: Throttle) {
   const sql = yield* PipelineSql
-  yield* Effect.logInfo(`Job ${job.id} (${job.kind}) ${job.checkpoint === null ? "begins" : "goes on"}`)
-  return yield* Effect.raceFirst(work(job, throttle), untilUnwanted(job)).pipe(
-    Effect.andThen(JobQueue.complete(sql, job)),
+  if (!job.isWaiting) {
+    yield* Effect.logInfo(`Job ${job.id} (${job.kind}) ${job.checkpoint === null ? "begins" : "goes on"}`)
+  }
+  const completed = JobQueue.complete(sql, job).pipe(
     Effect.andThen(countEnd(job.kind, "completed")),
     Effect.andThen(Effect.logInfo(`Job ${job.id} (${job.kind}) has completed`)),
-    Effect.as(true),
+    Effect.as(true)
+  )
+  return yield* Effect.raceFirst(work(job, throttle), untilUnwanted(job)).pipe(
+    Effect.flatMap((isDone) => (isDone ? completed : Effect.succeed(false))),
     Effect.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
       if (cause.reasons.some((reason) => Cause.isFailReason(reason) && reason.error instanceof JobQueue.NotWanted)) {
@@ -71,6 +79,45 @@ const wordsOf = (cause: Cause.Cause<unknown>): string => {
   return `It stopped by a fault: ${why}. What it had done until then stays; ask for it again once that is put right.`
 }
 
+/** Takes jobs for as long as the lock is held. Ends, and its jobs with it, when looking for them fails. */
+const workOff = Effect.fnUntraced(function* (lock: AdvisoryLock, throttle: Throttle) {
+  const sql = yield* PipelineSql
+  /** Lanes of the jobs that run, and of those that rest before they are tried again. */
+  const busy = new Set<string>()
+  let running = 0
+  /** Opens when a lane is free. */
+  const freed = Latch.makeUnsafe(false)
+  const inLane = (job: JobQueue.TakenJob) =>
+    runJob(job, throttle).pipe(
+      Effect.catch((error: SqlError) =>
+        Effect.as(
+          Effect.logWarning(`What became of job ${job.id} (${job.kind}) cannot be stored; trying again`, error),
+          false
+        )
+      ),
+      Effect.ensuring(Effect.sync(() => void running--)),
+      Effect.tap((isOver) => (isOver ? Effect.void : Effect.sleep(TRY_AGAIN))),
+      Effect.ensuring(
+        Effect.sync(() => {
+          busy.delete(JobQueue.laneOf(job))
+          freed.openUnsafe()
+        })
+      )
+    )
+  while (true) {
+    yield* lock.check
+    freed.closeUnsafe()
+    const job = running < MOST_AT_ONCE ? yield* JobQueue.take(sql, ["replay", "reprocess"], busy) : undefined
+    if (job === undefined) {
+      yield* Effect.timeoutOption(freed.await, LOOK_FOR_JOBS)
+      continue
+    }
+    busy.add(JobQueue.laneOf(job))
+    running++
+    yield* Effect.forkScoped(inLane(job))
+  }
+})
+
 /** Runs until interrupted. Fails only for a wrong setting. `standBy`: between two tries of a process that is not the owner. */
 export const run = Effect.fnUntraced(function* (standBy: Duration.Input = "5 seconds") {
   const sql = yield* PipelineSql
@@ -78,13 +125,7 @@ export const run = Effect.fnUntraced(function* (standBy: Duration.Input = "5 sec
   const whileOwner = Effect.scoped(
     Effect.gen(function* () {
       const lock = yield* tryAdvisoryLock(sql, "argusiq/job-runner")
-      if (lock === undefined) return
-      while (true) {
-        yield* lock.check
-        const job = yield* JobQueue.take(sql, ["replay", "reprocess"])
-        if (job === undefined) yield* Effect.sleep(LOOK_FOR_JOBS)
-        else if (!(yield* runJob(job, throttle))) yield* Effect.sleep(TRY_AGAIN)
-      }
+      if (lock !== undefined) yield* workOff(lock, throttle)
     })
   )
   return yield* whileOwner.pipe(

@@ -31,6 +31,7 @@ const decodeCheckpoint = Schema.decodeUnknownSync(Schema.NullOr(Checkpoint))
 /** Messages that can never be stored: their old readings go, as if they had failed before. */
 const withoutReadings = (item: Reprocessed): Reprocessed => ({ ...item, message: undefined, failed: item.failed + 1 })
 
+/** False: it has to wait, and goes on later where it has come to. */
 export const reprocess = Effect.fn("reprocess")(function* (job: TakenJob, throttle: Throttle) {
   const parameters = yield* decodeParameters(job.parameters)
   const { deviceTypeId, from, to } = parameters
@@ -90,7 +91,10 @@ export const reprocess = Effect.fn("reprocess")(function* (job: TakenJob, thrott
     // What is on its way may still be stored as the version of its time has it: that would come on top of what is made here.
     const settled = Math.min(to, (yield* settledBefore(sql)) ?? 0)
     if (position.receivedAt >= settled) {
-      if (waited === PATIENCE) yield* waiting(sql, job, notStored)
+      if (job.isWaiting || waited >= PATIENCE) {
+        yield* waiting(sql, job, notStored)
+        return false
+      }
       waited += LOOK_AGAIN
       yield* Effect.sleep(LOOK_AGAIN)
       continue
@@ -102,5 +106,5 @@ export const reprocess = Effect.fn("reprocess")(function* (job: TakenJob, thrott
     yield* throttle.take(messages.length)
     yield* settle(yield* reprocessing.run(messages), next)
   }
-  return failed
+  return true
 })

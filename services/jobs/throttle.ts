@@ -1,5 +1,5 @@
 /**
- * How fast a job may go: so many messages per second, and only while little live traffic waits.
+ * How fast jobs may go, all together: so many messages per second, and only while little live traffic waits.
  * @module
  */
 import { type BusUnavailable, type UnknownTopic } from "@argusiq/domain/errors.ts"
@@ -9,7 +9,7 @@ import { backlog } from "@argusiq/layers/jobs/LiveTraffic.ts"
 import { Clock, Config, Effect } from "effect"
 import { type SqlError } from "effect/sql/SqlError"
 
-/** Messages per second that a job goes through at most. */
+/** Messages per second that jobs go through at most, all together. */
 export const perSecond = Config.Number("JOBS_MESSAGES_PER_SECOND").pipe(
   Config.withDefault(10_000),
   Config.map((value) => Math.max(1, value))
@@ -25,7 +25,7 @@ const LOOK_AGAIN = 20
 const PATIENCE = 5_000
 
 export interface Throttle {
-  /** Completes when the job may go through so many messages more. */
+  /** Completes when a job may go through so many messages more. */
   readonly take: (messages: number) => Effect.Effect<void, BusUnavailable | UnknownTopic | SqlError>
 }
 
@@ -39,8 +39,9 @@ export const makeThrottle = Effect.gen(function* () {
       yield* Effect.sleep(LOOK_AGAIN)
     }
     const now = yield* Clock.currentTimeMillis
-    if (free > now) yield* Effect.sleep(free - now)
-    free = Math.max(free, now) + (messages / rate) * 1_000
+    const turn = Math.max(free, now)
+    free = turn + (messages / rate) * 1_000
+    if (turn > now) yield* Effect.sleep(turn - now)
   })
   return { take } satisfies Throttle
 })

@@ -153,6 +153,37 @@ layer(pipelineWorld, { excludeTestServices: true, timeout: 60_000 })("the worker
     })
   )
 
+  it.effect("goes on with those behind a job that waits, but for the same kind in its organisation", () =>
+    Effect.gen(function* () {
+      const jobs = yield* Jobs
+      const [device, stranger] = [yield* insertEndpoint(config), yield* insertEndpoint(config)]
+      yield* send([...messagesOf(device, 5), ...messagesOf(stranger, 5)])
+      const reprocess = (of: TestDevice, to: number) =>
+        jobs.reprocess(actorOf(of), {
+          ...span,
+          to,
+          asOf: span.to,
+          deviceTypeId: of.deviceTypeId as DeviceTypeId,
+          version: 1
+        })
+      const ended = span.from + 3_600_000_000
+      const { jobId: waiting } = yield* reprocess(device, Date.now() * 1_000 + 3_600_000_000)
+      const { jobId: next } = yield* reprocess(device, ended)
+      const { jobId: ofOther } = yield* reprocess(stranger, ended)
+      const { jobId: replayed } = yield* jobs.replay(actorOf(device), all, undefined)
+      const worker = yield* working()
+      yield* untilState(stranger, ofOther, "completed")
+      yield* untilState(device, replayed, "completed")
+      assert.deepStrictEqual(
+        [(yield* jobOf(device, waiting)).status, (yield* jobOf(device, next)).status],
+        ["running", "queued"]
+      )
+      yield* jobs.cancel(actorOf(device), waiting)
+      yield* untilState(device, next, "completed")
+      yield* Fiber.interrupt(worker)
+    })
+  )
+
   it.effect("fails a job that can never succeed, with a reason, and goes on with the next", () =>
     Effect.gen(function* () {
       const jobs = yield* Jobs
