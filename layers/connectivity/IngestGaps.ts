@@ -17,7 +17,7 @@ type Sql = SqlClient.SqlClient
 /** Three missed words: less is the jitter of a busy machine. */
 export const BREAK_MICROS = 3_000_000
 
-/** A gap older than this touches no silence that is still to be judged. */
+/** A gap older than this touches no silence that is still to be judged, and no wait for chunks. */
 const OLDEST_GAP = "32 days"
 
 export interface Acceptance {
@@ -67,3 +67,12 @@ export const readAcceptance = (sql: Sql) =>
     })),
     Effect.mapError((cause) => new DatabaseUnavailable({ cause }))
   )
+
+/** Removes the gaps that nobody reads any more, and answers how many. They count from the last word, not from the clock: a
+ * platform that comes back after months still knows of what lay before. Needs the owner's rights. */
+export const forgetGaps = (sql: Sql) =>
+  sql<{ n: number }>`
+    with removed as (
+      delete from ingest_gaps using ingest_heartbeat
+      where "to" <= accepted_until - interval '${sql.literal(OLDEST_GAP)}' returning 1)
+    select count(*)::int as n from removed`.pipe(Effect.map((rows) => rows[0]?.n ?? 0))

@@ -3,6 +3,7 @@
  * the bus. One process does it at a time, the owner of an advisory lock; the others stand by.
  * @module
  */
+import { forgetGaps } from "@argusiq/layers/connectivity/IngestGaps.ts"
 import { tryAdvisoryLock } from "@argusiq/layers/database/advisoryLock.ts"
 import { framesTable, rawTable } from "@argusiq/layers/database/partitions.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
@@ -66,6 +67,7 @@ export const run = Effect.fnUntraced(function* (pauses: Pauses = usualPauses) {
     )
     const sessions = yield* removeExpiredSessions(sql)
     if (sessions > 0) yield* Effect.logInfo(`${sessions} expired refresh tokens removed`)
+    yield* forgetGaps(sql)
   })
   const rollUp = Effect.gen(function* () {
     yield* Rollups.advance(sql, yield* Clock.currentTimeMillis)

@@ -1,5 +1,5 @@
-import { BREAK_MICROS, noteAccepting, readAcceptance } from "@argusiq/layers/connectivity/IngestGaps.ts"
-import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
+import { BREAK_MICROS, forgetGaps, noteAccepting, readAcceptance } from "@argusiq/layers/connectivity/IngestGaps.ts"
+import { OwnerSql, PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { testDatabase } from "../../support/postgres.ts"
@@ -37,6 +37,21 @@ layer(testDatabase, { excludeTestServices: true })("the gaps in what the platfor
       const after = yield* readAcceptance(sql)
       assert.strictEqual(after.acceptedUntil, words.at(-1))
       assert.lengthOf(after.gaps, gaps.length + 1)
+    })
+  )
+
+  it.effect("are forgotten when nobody reads them any more, counted from the last word", () =>
+    Effect.gen(function* () {
+      const sql = yield* OwnerSql
+      const kept = Effect.map(sql<{ n: number }>`select count(*)::int as n from ingest_gaps`, ([row]) => row?.n)
+      const before = yield* readAcceptance(sql)
+      yield* noteAccepting(sql, before.acceptedUntil + 31 * 86_400 * SECOND)
+      const { gaps } = yield* readAcceptance(sql)
+      assert.strictEqual(yield* forgetGaps(sql), 0, "those of the last month are read")
+      yield* noteAccepting(sql, before.acceptedUntil + 33 * 86_400 * SECOND)
+      assert.strictEqual(yield* forgetGaps(sql), gaps.length - 1)
+      assert.strictEqual(yield* kept, 2)
+      assert.lengthOf((yield* readAcceptance(sql)).gaps, 2)
     })
   )
 })
