@@ -2,7 +2,7 @@
  * What all parts of one running consumer loop share.
  * @module
  */
-import type { Context } from "effect"
+import type { Context, Latch } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { SafeguardSwitches } from "../../Safeguards.ts"
 import type { Bus } from "../Bus.ts"
@@ -22,4 +22,6 @@ export interface Loop<R> {
   readonly outages: Outages
   /** Owned, by `topic/partition`. */
   readonly partitions: Map<string, Partition>
+  /** Open: a person has set partitions that this member has to other offsets. */
+  readonly rewound: Latch.Latch
 }

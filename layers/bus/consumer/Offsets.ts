@@ -47,7 +47,7 @@ export const takeOver = (sql: Sql, group: string, partitions: ReadonlyArray<Topi
     insert into consumer_offsets ("group", topic, partition, epoch)
     select ${group}, topic, partition, 1 from unnest(${topics}::text[], ${numbers}::int[]) as owned (topic, partition)
     order by topic, partition
-    on conflict ("group", topic, partition) do update set epoch = consumer_offsets.epoch + 1
+    on conflict ("group", topic, partition) do update set epoch = consumer_offsets.epoch + 1, rewound = false
     returning topic, partition, epoch, log_id, next, last_message_id::text, ${micros(sql, "partition_time")} as time
   `.pipe(Effect.map((rows): ReadonlyArray<StoredOffset> => rows.map(withTime)))
 }
@@ -73,11 +73,11 @@ export const rewind = (sql: Sql, group: string, positions: ReadonlyArray<Positio
   const { topics, numbers } = columns(positions)
   return sql`
     update consumer_offsets held
-    set epoch = epoch + 1, log_id = ${logId}, next = rewound.next, last_message_id = null
+    set epoch = epoch + 1, log_id = ${logId}, next = wanted.next, last_message_id = null, rewound = true
     from unnest(${topics}::text[], ${numbers}::int[], ${positions.map(({ offset }) => String(offset))}::text[]::bigint[])
-      as rewound (topic, partition, next)
-    where held."group" = ${group} and held.topic = rewound.topic and held.partition = rewound.partition
-      and held.next is not null and (held.next <> rewound.next or held.log_id <> ${logId})
+      as wanted (topic, partition, next)
+    where held."group" = ${group} and held.topic = wanted.topic and held.partition = wanted.partition
+      and held.next is not null and (held.next <> wanted.next or held.log_id <> ${logId})
     returning held.topic
   `.pipe(Effect.map((rows) => rows.length))
 }
@@ -134,12 +134,14 @@ export interface Progress extends TopicPartition {
   readonly group: string
   readonly epoch: bigint
   readonly time: Instant
+  /** A person has set the offset, and nobody has taken the partition over since. */
+  readonly rewound: boolean
 }
 
 /** How far in time the partitions of these groups are, and who owns them. */
 export const progressOf = (sql: Sql, groups: ReadonlyArray<string>) =>
   sql<Omit<Progress, "time"> & { readonly time: bigint | null }>`
-    select "group", topic, partition, epoch, ${micros(sql, "partition_time")} as time from consumer_offsets
+    select "group", topic, partition, epoch, rewound, ${micros(sql, "partition_time")} as time from consumer_offsets
     where "group" = any(${groups}::text[])
   `.pipe(Effect.map((rows): ReadonlyArray<Progress> => rows.map(withTime)))
 

@@ -52,6 +52,7 @@ const learn = Effect.fnUntraced(function* <R>(loop: Loop<R>) {
   if (lag === undefined) return
   const lagOf = new Map(lag.map((position) => [keyOf(position), position]))
   const progressAt = new Map(progress?.map((row) => [`${row.group} ${keyOf(row)}`, row]))
+  if (isRewound(loop, progress ?? [])) loop.rewound.openUnsafe()
   const total = new Map(consumer.topics.map((topic) => [topic, { records: 0n, seconds: 0 }]))
   for (const [key, partition] of partitions) {
     const { topic, partition: number } = partition.at
@@ -60,6 +61,10 @@ const learn = Effect.fnUntraced(function* <R>(loop: Loop<R>) {
       continue
     }
     const position = lagOf.get(key)
+    // Sought on the bus past what was read.
+    if (consumer.offsets === "bus" && position !== undefined && position.offset > (partition.next ?? position.offset)) {
+      partition.next = position.offset
+    }
     const end = position === undefined ? undefined : position.offset + position.records
     const next = partition.next ?? position?.offset
     const sum = total.get(topic)
@@ -77,6 +82,18 @@ const learn = Effect.fnUntraced(function* <R>(loop: Loop<R>) {
   }
   for (const [topic, { records, seconds }] of total) metrics.lag(topic, Number(records), seconds)
 })
+
+/** Of a partition that this member reads, or that has stopped here. */
+const isRewound = <R>({ consumer, partitions, status }: Loop<R>, progress: ReadonlyArray<Offsets.Progress>) => {
+  const rewound = progress.filter((row) => row.rewound && row.group === consumer.group)
+  if (rewound.length === 0) return false
+  const stopped = status.all().filter((report) => report.group === consumer.group && report.status._tag === "Stopped")
+  const stoppedKeys = new Set(stopped.map(keyOf))
+  return rewound.some((row) => {
+    const partition = partitions.get(keyOf(row))
+    return partition === undefined ? stoppedKeys.has(keyOf(row)) : row.epoch > partition.epoch
+  })
+}
 
 /** Undefined when it fails or takes too long; the loop's batches report such an outage. */
 const whenAvailable = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A | undefined, never, R> =>

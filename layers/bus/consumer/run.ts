@@ -3,7 +3,7 @@
  * @module
  */
 import { DatabaseUnavailable, Fenced, type UnknownTopic } from "@argusiq/domain/errors.ts"
-import { Deferred, Effect, Fiber, type Scope } from "effect"
+import { Deferred, Effect, Fiber, Latch, type Scope } from "effect"
 import type { SqlClient } from "effect/sql"
 import { PipelineSql } from "../../database/Sql.ts"
 import { Safeguards } from "../../Safeguards.ts"
@@ -34,7 +34,8 @@ export const run = Effect.fnUntraced(function* <R>(consumer: Consumer<R>) {
     metrics,
     status,
     outages: new Outages(consumer.group, status, metrics),
-    partitions: new Map()
+    partitions: new Map(),
+    rewound: Latch.makeUnsafe(false)
   }
   const fiber = yield* Effect.forkDetach(Effect.scoped(member(loop)), { startImmediately: true })
   const stop = Effect.andThen(Deferred.succeed(loop.outages.stopping, undefined), Fiber.interrupt(fiber))
@@ -44,7 +45,8 @@ export const run = Effect.fnUntraced(function* <R>(consumer: Consumer<R>) {
 const member = Effect.fnUntraced(function* <R>(loop: Loop<R>): Effect.fn.Return<never, UnknownTopic, R | Scope.Scope> {
   yield* Effect.forkScoped(pulse(loop))
   while (true) {
-    yield* Effect.scoped(subscribe(loop)).pipe(
+    loop.rewound.closeUnsafe()
+    yield* Effect.raceFirst(Effect.scoped(subscribe(loop)), untilRewound(loop)).pipe(
       Effect.catchTags({
         Fenced: (fenced) =>
           Effect.logWarning(
@@ -60,6 +62,15 @@ const member = Effect.fnUntraced(function* <R>(loop: Loop<R>): Effect.fn.Return<
     yield* Effect.sleep("1 second")
   }
 })
+
+/** By then the bus has been sought too, and where that brought records they have ended the subscription already. */
+const REWOUND_FOR = "3 seconds"
+
+const untilRewound = <R>({ consumer, rewound }: Loop<R>) =>
+  rewound.await.pipe(
+    Effect.andThen(Effect.sleep(REWOUND_FOR)),
+    Effect.andThen(Effect.logInfo(`${consumer.group} was set to other offsets; it joins its group again.`))
+  )
 
 const subscribe = <R>(loop: Loop<R>) => {
   const { bus, consumer, partitions, sql } = loop

@@ -7,6 +7,7 @@ import { Groups } from "@argusiq/domain/pipeline.ts"
 import { deadLetterTopic, Topics } from "@argusiq/domain/topics.ts"
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import type { Consumer } from "@argusiq/layers/bus/Consumer.ts"
+import { rewind } from "@argusiq/layers/bus/consumer/Offsets.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { assert, layer } from "@effect/vitest"
 import { Context, Deferred, Effect, Layer, Logger, Schema } from "effect"
@@ -526,6 +527,59 @@ export const consumerContract = (name: string, { bus: busLayer, forgetful }: Bus
         assert.strictEqual(found()?._tag, "Running")
         assert.strictEqual((yield* offsetOf(group, partition))?.next, 20n)
       }).pipe(Effect.provide(busLayer))
+    )
+
+    it.effect(
+      "a partition that is set past all its records ticks again before the next one comes, and takes that",
+      () =>
+        Effect.gen(function* () {
+          const bus = yield* Bus
+          const sql = yield* PipelineSql
+          const [inRows, onBus] = [newGroup(), newGroup()]
+          const held = yield* Deferred.make<void>()
+          yield* bus.publish(numbers("a", 0, 10))
+          const partition = yield* partitionOf("a")
+          const ticked = new Map<string, number>()
+          const ticking = (group: string): Pick<Consumer, "tick"> => ({
+            tick: (at, time) =>
+              Effect.sync(() => {
+                if (at.partition === partition) ticked.set(group, time)
+                return { publish: [], deadLetters: [] }
+              })
+          })
+          yield* sql`insert into consumer_offsets ("group", topic, partition, log_id, next)
+          values (${inRows}, ${Topics.raw}, ${partition}, ${"another"}, ${40})`
+          const { status } = yield* start({ ...storing(inRows), ...ticking(inRows) })
+          const found = () => status.all().find((report) => report.partition === partition)?.status._tag
+          const forward = forwarding(onBus)
+          yield* start({
+            ...forward,
+            ...ticking(onBus),
+            process: (...given) => Effect.andThen(Deferred.await(held), forward.process(...given))
+          })
+          yield* until(
+            "one has stopped",
+            Effect.sync(() => found() === "Stopped")
+          )
+          yield* bus.publish(numbers("a", 10, 20))
+          const end = { topic: Topics.raw, partition, offset: 20n }
+          assert.strictEqual(yield* rewind(sql, inRows, [end], bus.logId), 1)
+          yield* bus.seek(inRows, [end])
+          yield* bus.seek(onBus, [end])
+          yield* Deferred.succeed(held, undefined)
+          const passed = (group: string) => (ticked.get(group) ?? 0) > minute + seconds(60)
+          yield* until(
+            "both tick by the clock",
+            Effect.sync(() => passed(inRows) && passed(onBus))
+          )
+          assert.strictEqual(found(), "Running")
+          yield* bus.publish(numbers("a", 20, 25))
+          yield* until(
+            "the rest is stored",
+            Effect.map(storedOf(inRows, "a"), (rows) => rows.length >= 5)
+          )
+          assert.deepStrictEqual(yield* storedOf(inRows, "a"), range(20, 25))
+        }).pipe(Effect.provide(busLayer))
     )
 
     it.effect("a group whose offsets are in rows skips nothing when it is sought past them on the bus", () =>
