@@ -14,6 +14,14 @@ export interface EntryLetter<R> {
   readonly error: Poison
 }
 
+/** What went wrong in a message, of whose entries at least one failed. */
+export const failureOf = (failed: ReadonlyArray<FailedEntry>): string => {
+  const [{ error, index }] = failed as readonly [FailedEntry]
+  const which =
+    failed.length === 1 ? `Entry ${index} failed` : `${failed.length} entries failed, the first of them entry ${index}`
+  return `${which}: ${error.message}`
+}
+
 /**
  * One for each failed entry. Where these would repeat a large message too often one stands for all of them, and for the whole
  * message: a retry of it stores what is not stored yet.
@@ -27,8 +35,6 @@ export const entryLetters = <R extends { readonly value: Uint8Array }>(
   if (others.length === 0 || failed.length * record.value.byteLength <= MAX_LETTERS_BYTES) {
     return failed.map(({ error, index }) => ({ record, entry: index, error }))
   }
-  const { error, index } = first
-  const { path, reason } = error
-  const message = `${failed.length} entries failed, the first of them entry ${index}: ${error.message}`
-  return [{ record, error: new Poison({ reason, message, ...(path !== undefined && { path }) }) }]
+  const { path, reason } = first.error
+  return [{ record, error: new Poison({ reason, message: failureOf(failed), ...(path !== undefined && { path }) }) }]
 }

@@ -3,9 +3,9 @@
  * child or port. It keeps the sender's key, so that a message stays one unit and a device's messages stay in order.
  * @module
  */
-import { resolveChildren } from "@argusiq/domain/demultiplex.ts"
+import { type FailedEntry, resolveChildren } from "@argusiq/domain/demultiplex.ts"
 import type { Poison } from "@argusiq/domain/errors.ts"
-import { entryLetters } from "@argusiq/domain/failed-entries.ts"
+import { entryLetters, failureOf } from "@argusiq/domain/failed-entries.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
 import type { LogicalDevices } from "@argusiq/domain/readings.ts"
 import { Topics } from "@argusiq/domain/topics.ts"
@@ -18,6 +18,7 @@ import type { GatewayChildren } from "@argusiq/layers/registry/GatewayChildren.t
 import { type TransactionAdvance, Transactions } from "@argusiq/layers/telemetry/Transactions.ts"
 import { Effect, Metric, Result } from "effect"
 import { makeResolver } from "./children.ts"
+import { Failpoints } from "./Failpoints.ts"
 import { type GatewayMessage, openGatewayMessage, retriedEntry } from "./gatewayMessages.ts"
 import { splitPortsMessage } from "./ports.ts"
 
@@ -62,9 +63,8 @@ const failedTransaction = ({ headers }: StoredRecord, { message }: Poison): Tran
   error: message
 })
 
-const runningTransaction = (message: GatewayMessage, failed: ReadonlyArray<{ readonly error: Poison }>) => {
+const runningTransaction = (message: GatewayMessage, failed: ReadonlyArray<FailedEntry>) => {
   const { correlationId, gatewayId, logicalDevices, receivedAt, record, tenantId } = message
-  const [first] = failed
   const advance: TransactionAdvance = {
     id: record.headers["message-id"]!,
     tenantId,
@@ -73,7 +73,7 @@ const runningTransaction = (message: GatewayMessage, failed: ReadonlyArray<{ rea
     status: "processing",
     startedAt: receivedAt,
     totalLogicalDevices: logicalDevices,
-    ...(first !== undefined && { error: `${failed.length} entries failed, the first of them: ${first.error.message}` })
+    ...(failed.length > 0 && { error: failureOf(failed) })
   }
   return advance
 }
@@ -82,6 +82,7 @@ export const demux: Effect.Effect<Consumer, never, Profiles | GatewayChildren | 
   function* () {
     const profiles = yield* Profiles
     const transactions = yield* Transactions
+    const reach = yield* Failpoints
     const resolverOf = yield* makeResolver
 
     const splitPorts = Effect.fnUntraced(function* (records: ReadonlyArray<StoredRecord>, types: Types) {
@@ -126,7 +127,9 @@ export const demux: Effect.Effect<Consumer, never, Profiles | GatewayChildren | 
     const splitGateways = Effect.fnUntraced(function* (records: ReadonlyArray<StoredRecord>, types: Types) {
       const collected = nothingYet()
       const messages = yield* openGateways(records, types, collected)
+      reach("read")
       const resolve = yield* resolverOf(messages)
+      reach("registered")
       const pause = makePauses()
       for (const message of messages) {
         const { correlationId, record } = message
@@ -154,10 +157,16 @@ export const demux: Effect.Effect<Consumer, never, Profiles | GatewayChildren | 
       for (const [reason, letters] of Map.groupBy(deadLetters, ({ error }) => error.reason)) {
         yield* Metric.update(Metric.withAttributes(failures, { reason }), letters.length)
       }
+      const outcome = { publish, deadLetters: inOrder(deadLetters) }
+      if (advances.length === 0) return outcome
       return {
-        publish,
-        deadLetters: inOrder(deadLetters),
-        ...(advances.length > 0 && { store: transactions.advance(advances) })
+        ...outcome,
+        store: Effect.gen(function* () {
+          reach("published")
+          yield* transactions.advance(advances)
+          reach("stored")
+        }),
+        stored: () => reach("committed")
       }
     })
 

@@ -1,5 +1,5 @@
 import { Poison } from "@argusiq/domain/errors.ts"
-import { entryLetters } from "@argusiq/domain/failed-entries.ts"
+import { entryLetters, failureOf } from "@argusiq/domain/failed-entries.ts"
 import { assert, describe, it } from "@effect/vitest"
 
 const failed = (count: number) =>
@@ -35,5 +35,10 @@ describe("the dead letters of a message's entries", () => {
 
   it("name the entry also when a single one in a large message fails", () => {
     assert.strictEqual(entryLetters(record(8_000_000), failed(1))[0]!.entry, 0)
+  })
+
+  it("are told of as one entry, or as several with the first of them", () => {
+    assert.strictEqual(failureOf(failed(1)), "Entry 0 failed: entry 0 is odd")
+    assert.strictEqual(failureOf(failed(2)), "2 entries failed, the first of them entry 0: entry 0 is odd")
   })
 })
