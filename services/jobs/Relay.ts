@@ -8,6 +8,7 @@ import { flushed } from "@argusiq/layers/bus/consumer/Offsets.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { uuids } from "@argusiq/layers/telemetry/columns.ts"
 import { Effect, Metric } from "effect"
+import { Failpoints } from "./Failpoints.ts"
 
 const MOST_AT_ONCE = 500
 /** Of a payload as text. A larger one is left out, which the event says: it must not hold up the others. */
@@ -28,6 +29,7 @@ interface EventRow extends Omit<SystemEvent, "occurredAt"> {
 export const relayEvents = Effect.gen(function* () {
   const bus = yield* Bus
   const sql = yield* PipelineSql
+  const reach = yield* Failpoints
   let count = 0
   while (true) {
     const rows = yield* sql<EventRow>`
@@ -37,10 +39,14 @@ export const relayEvents = Effect.gen(function* () {
           else jsonb_build_object('omittedBytes', octet_length(payload::text)) end as payload
       from system_events where published_at is null order by sequence limit ${MOST_AT_ONCE}`
     if (rows.length === 0) return count
+    reach("read")
     yield* flushed(sql)
+    reach("flushed")
     yield* bus.publish(rows.map((row) => eventRecord({ ...row, occurredAt: Number(row.occurredAt) })))
+    reach("published")
     yield* sql`update system_events set published_at = clock_timestamp()
       where id = any(${uuids(rows.map(({ id }) => id))})`
+    reach("marked")
     yield* Metric.update(relayed, rows.length)
     count += rows.length
     if (rows.length < MOST_AT_ONCE) return count

@@ -22,13 +22,12 @@ import { Transactions } from "@argusiq/layers/telemetry/Transactions.ts"
 import { normalizer } from "@argusiq/normalizer/Normalizer.ts"
 import { writer } from "@argusiq/telemetry-writer/TelemetryWriter.ts"
 import { Effect, Layer } from "effect"
-import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { until } from "../layers/bus/ConsumerWorld.ts"
 import { beaconsIn, insertGateways } from "../services/chunker/messages.ts"
 import { recordsOf } from "../services/dispatcher/topics.ts"
-import { nodeBinary } from "../support/PlatformProcess.ts"
 import { beaconsOfMessage, ChunkLoad, gatewayIds, type SentMessage } from "./chunkLoad.ts"
+import { endOf } from "./endOf.ts"
 import { randomFrom } from "./kills.ts"
 
 export interface ChunkKillPlan {
@@ -58,15 +57,6 @@ const GATEWAYS = 6
 const ROUNDS_AHEAD = 5
 
 const program = fileURLToPath(new URL("chunkerToKill.ts", import.meta.url))
-
-/** Ends with how the process ended. */
-const liveUntil = (place: Failpoint, times: number, { directory, pipelineUrl }: ChunkKillPlan) =>
-  Effect.callback<string>((resume) => {
-    const args = [program, directory, pipelineUrl, place, String(times)]
-    const child = spawn(nodeBinary, args, { stdio: ["ignore", "ignore", "inherit"] })
-    child.on("exit", (code, signal) => resume(Effect.succeed(signal ?? `exit code ${code}`)))
-    return Effect.sync(() => void child.kill("SIGKILL"))
-  })
 
 const fork = <E, R>(consumer: Effect.Effect<Consumer, E, R>) =>
   Effect.flatMap(consumer, (one) => Effect.forkScoped(runConsumer(one)))
@@ -186,7 +176,8 @@ export const runChunkKills = Effect.fnUntraced(function* (plan: ChunkKillPlan) {
   for (let round = 0; round < ROUNDS_AHEAD; round++) yield* send(load.next())
   for (const place of plan.places) {
     yield* send(load.next())
-    const ended = yield* liveUntil(place, 1 + Math.floor(random() * 2), plan)
+    const times = 1 + Math.floor(random() * 2)
+    const ended = yield* endOf(program, [plan.directory, plan.pipelineUrl, place, String(times)])
     if (ended === "SIGKILL") hits.set(place, (hits.get(place) ?? 0) + 1)
     else faults.push(`${place} was not reached: ${ended}`)
   }

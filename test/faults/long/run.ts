@@ -9,6 +9,7 @@ import { type Verdict } from "../ledger.ts"
 import { MAX_RSS_ANON_BYTES } from "../memory.ts"
 import { type AwayPlan, runPostgresAway } from "../postgresAway.ts"
 import { chunkKills } from "./chunkKills.ts"
+import { chunkTimeout } from "./chunkTimeout.ts"
 import { clusterRuns } from "./clusterRuns.ts"
 import { type DiskFullPlan, runDiskFull } from "./diskFull.ts"
 import { atLeast, atMost, counted, type Outcome, type Run, spotless, stagesHit } from "./outcome.ts"
@@ -101,6 +102,11 @@ const runs: ReadonlyArray<Run> = [
     name: "chunks",
     shows: "65 kills of the chunker at every place between reading and published",
     run: chunkKills(seed)
+  },
+  {
+    name: "chunk-timeout",
+    shows: "an incomplete message is reported within 95 s of its first chunk",
+    run: chunkTimeout
   },
   ...clusterRuns(seed)
 ]
