@@ -1,46 +1,40 @@
 /**
- * The whole platform with Kafka as its bus: only a setting differs.
+ * Services with Kafka as their bus: the whole platform, where only a setting differs, and two that share their work.
  * @module
  */
+import { topicTable } from "@argusiq/domain/topics.ts"
+import * as KafkaBus from "@argusiq/layers/bus/kafka/KafkaBus.ts"
 import { assert, describe, it } from "@effect/vitest"
-import { existsSync, readFileSync } from "node:fs"
+import { Effect, Layer, Logger } from "effect"
+import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, beforeAll } from "vitest"
+import { demoDevices } from "../../end-to-end/demoDevices.ts"
+import { engineTopics, twoEngines } from "../../services/event-engine/twoEngines.ts"
 import { KafkaCluster } from "../../support/components/kafka.ts"
-import { eventually, PlatformProcess } from "../../support/PlatformProcess.ts"
+import { PlatformProcess } from "../../support/PlatformProcess.ts"
+
+let kafka: KafkaCluster
+beforeAll(async () => {
+  kafka = await KafkaCluster.start()
+}, 120_000)
+afterAll(() => kafka.remove())
 
 describe("the platform on Kafka", () => {
-  let kafka: KafkaCluster
   let platform: PlatformProcess
 
   beforeAll(async () => {
-    kafka = await KafkaCluster.start()
-    platform = await (await PlatformProcess.prepare({ env: { KAFKA_BROKERS: kafka.addresses } })).start()
+    platform = await (
+      await PlatformProcess.prepare({ env: { ARGUSIQ_DEMO: "1", KAFKA_BROKERS: kafka.addresses } })
+    ).start()
   }, 120_000)
-  afterAll(async () => {
-    await platform.dispose()
-    await kafka.remove()
+  afterAll(() => platform.dispose())
+
+  describe("with the demo organisation", () => {
+    demoDevices(() => platform)
   })
 
-  it("turns a message sent over HTTP into a latest value, without a log of its own", async () => {
-    const device = JSON.parse(readFileSync(join(platform.dataDirectory, "first-device.json"), "utf8")) as {
-      readonly deviceId: string
-      readonly key: string
-    }
-    const { body, status } = await platform.request(
-      "POST",
-      "/api/v1/telemetry",
-      { metrics: { temperature: 20.25 } },
-      { authorization: `Bearer ${device.key}` }
-    )
-    assert.strictEqual(status, 202, JSON.stringify(body))
-    await eventually("the latest value", 45, async () => {
-      const latest = await platform.api<{ readonly metrics: Readonly<Record<string, { readonly value: unknown }>> }>(
-        "GET",
-        `/telemetry/device/${device.deviceId}/latest`
-      )
-      return latest.metrics["temperature"]?.value === 20.25 ? true : undefined
-    })
+  it("has no log of its own", () => {
     assert.isFalse(existsSync(join(platform.dataDirectory, "bus")))
   })
 
@@ -50,3 +44,15 @@ describe("the platform on Kafka", () => {
     assert.isBelow(performance.now() - began, 10_000)
   })
 })
+
+const engineBus = Layer.unwrap(
+  Effect.sync(() =>
+    KafkaBus.layer({
+      brokers: kafka.addresses.split(","),
+      prefix: "engines.",
+      topics: engineTopics.map((name) => topicTable.get(name)!)
+    })
+  )
+).pipe(Layer.orDie, Layer.provide(Logger.layer([])), Layer.fresh)
+
+twoEngines("two event engines on Kafka", engineBus)
