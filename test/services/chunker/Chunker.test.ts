@@ -1,4 +1,5 @@
 import { chunker } from "@argusiq/chunker/Chunker.ts"
+import { dispatcher } from "@argusiq/dispatcher/Dispatcher.ts"
 import { wholeMessageId } from "@argusiq/domain/chunks.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
 import { deadLetterTopic, Topics, topicTable } from "@argusiq/domain/topics.ts"
@@ -188,15 +189,16 @@ layer(world, { excludeTestServices: true })("the chunker", (it) => {
       Effect.gen(function* () {
         const gateway = yield* oneGateway
         yield* run
-        yield* publish(chunksOf(gateway, "slow", 5, { without: [2, 4] }))
+        // The longest wait: its time is over just after a look for such messages, which the next one is 20 s later.
+        yield* publish(chunksOf(gateway, "slow", 5, { without: [2, 4], receivedAt: start + 1 }))
         yield* publish([
-          chunkRecord({ gateway, correlationId: "later", seq: 1, total: 2, receivedAt: start + seconds(59) })
+          chunkRecord({ gateway, correlationId: "later", seq: 1, total: 2, receivedAt: start + seconds(60) })
         ])
         yield* untilRead
         yield* Effect.sleep("1500 millis")
         assert.deepStrictEqual(yield* deadLetters(gateway), [])
         yield* publish([
-          chunkRecord({ gateway, correlationId: "later", seq: 2, total: 2, receivedAt: start + seconds(91) })
+          chunkRecord({ gateway, correlationId: "later", seq: 2, total: 2, receivedAt: start + seconds(80) })
         ])
         yield* untilFailed(gateway, 1)
         yield* untilWhole(gateway, 1)
@@ -435,6 +437,36 @@ layer(world, { excludeTestServices: true })("the chunker", (it) => {
       assert.deepStrictEqual(yield* deadLetters(gateway), [])
       const rows = yield* transactionsOf(gateway)
       assert.isTrue(rows.every(({ missing, status }) => status === "processing" && missing === null))
+    }).pipe(Effect.provide(freshBus))
+  )
+
+  it.effect("nor after five minutes in which only the bridge ran, whoever of the others is back first", () =>
+    Effect.gen(function* () {
+      const gateway = yield* oneGateway
+      const before = Date.now() * 1_000 - seconds(300)
+      const first = yield* run
+      yield* publish([
+        ...chunksOf(gateway, "all in the log", 4, { without: [3, 4], receivedAt: before }),
+        ...chunksOf(gateway, "one never sent", 2, { without: [2], receivedAt: before })
+      ])
+      yield* untilRead
+      yield* first.stop
+      const inRaw = chunksOf(gateway, "all in the log", 4, { without: [1, 2], receivedAt: before + seconds(20) })
+      yield* publish(inRaw.map((record) => ({ ...record, topic: Topics.raw })))
+      yield* run
+      // Time passes for a chunker that has nothing to read.
+      yield* Effect.sleep("2500 millis")
+      yield* Effect.flatMap(dispatcher, startConsumer)
+      yield* untilWhole(gateway, 1)
+      yield* untilFailed(gateway, 1)
+      const rows = yield* transactionsOf(gateway)
+      assert.deepStrictEqual(
+        rows.map(({ correlation, missing, status }) => [correlation, status, missing]),
+        [
+          ["all in the log", "processing", null],
+          ["one never sent", "failed", [2]]
+        ]
+      )
     }).pipe(Effect.provide(freshBus))
   )
 
