@@ -4,7 +4,7 @@
  * @module
  */
 import { DatabaseUnavailable } from "@argusiq/domain/errors.ts"
-import { Clock, Config, Context, Effect, Layer, Option, type Redacted, Schedule } from "effect"
+import { Clock, Config, Context, Effect, Layer, Option, type Redacted, Schedule, Schema } from "effect"
 import { type SqlError } from "effect/sql/SqlError"
 import * as Path from "node:path"
 import { type PoolsOptions, pools } from "./connect.ts"
@@ -25,6 +25,9 @@ export class DatabaseHealth extends Context.Service<
   }
 >()("argusiq/layers/database/DatabaseHealth") {}
 
+/** A process keeps up to four for its locks and for what it listens to; with fewer than two more nothing would be stored. */
+export const LEAST_PIPELINE_CONNECTIONS = 6
+
 const settings = Config.all({
   url: Config.option(Config.Redacted("DATABASE_URL")),
   pipelineUrl: Config.option(Config.Redacted("DATABASE_PIPELINE_URL")),
@@ -35,14 +38,15 @@ const settings = Config.all({
   /** Seconds in which an external PostgreSQL may come up. */
   startTimeout: Config.Int("DATABASE_START_TIMEOUT_SECONDS").pipe(Config.withDefault(60)),
   ownerConnections: poolSize("DATABASE_OWNER_CONNECTIONS", 4),
-  pipelineConnections: poolSize("DATABASE_PIPELINE_CONNECTIONS", 20),
+  pipelineConnections: poolSize("DATABASE_PIPELINE_CONNECTIONS", 20, LEAST_PIPELINE_CONNECTIONS),
   appConnections: poolSize("DATABASE_APP_CONNECTIONS", 16),
   /** Milliseconds; the owner's statements (migrations, moving rows into partitions) take what they take. */
   statementTimeout: Config.Int("DATABASE_STATEMENT_TIMEOUT_MS").pipe(Config.withDefault(30_000))
 })
 
-function poolSize(name: string, usual: number) {
-  return Config.Int(name).pipe(Config.withDefault(usual))
+function poolSize(name: string, usual: number, least = 1) {
+  const size = Schema.Int.check(Schema.isGreaterThanOrEqualTo(least))
+  return Config.schema(Schema.FiniteFromString.pipe(Schema.decodeTo(size)), name).pipe(Config.withDefault(usual))
 }
 
 type Settings = Config.Success<typeof settings>

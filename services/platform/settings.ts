@@ -5,6 +5,7 @@
  */
 import { BrokerUrl, ClientId } from "@argusiq/bridge/external/settings.ts"
 import { WebhookSecret } from "@argusiq/bridge/external/WebhookSecret.ts"
+import { LEAST_PIPELINE_CONNECTIONS } from "@argusiq/layers/database/Database.ts"
 import * as RedisClient from "@argusiq/layers/redis/RedisClient.ts"
 import { Config, Effect, Option, Redacted, Result, Schema } from "effect"
 import { Refusal } from "./errors.ts"
@@ -41,6 +42,13 @@ const count = (name: string, unset: string, of: string): Setting => ({
   unset,
   allowed: `a whole number of ${of} above 0`,
   config: Config.schema(Count, name)
+})
+
+const atLeast = (least: number, name: string, unset: string, of: string): Setting => ({
+  name,
+  unset,
+  allowed: `a whole number of ${of}, at least ${least}`,
+  config: Config.schema(Count.check(Schema.isGreaterThanOrEqualTo(least)), name)
 })
 
 const amount = (name: string, unset: string, of: string): Setting => ({
@@ -159,7 +167,7 @@ export const settings: ReadonlyArray<Setting> = [
     config: Config.Boolean("DATABASE_MIGRATE")
   },
   count("DATABASE_OWNER_CONNECTIONS", "4", "connections"),
-  count("DATABASE_PIPELINE_CONNECTIONS", "20", "connections"),
+  atLeast(LEAST_PIPELINE_CONNECTIONS, "DATABASE_PIPELINE_CONNECTIONS", "20", "connections"),
   count("DATABASE_APP_CONNECTIONS", "16", "connections"),
   amount("DATABASE_START_TIMEOUT_SECONDS", "60", "seconds to wait for the PostgreSQL of DATABASE_URL at the start"),
   amount("DATABASE_STATEMENT_TIMEOUT_MS", "30000", "milliseconds; 0 switches it off"),
