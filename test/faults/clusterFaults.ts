@@ -91,8 +91,6 @@ export interface ClusterFreezePlan extends ClusterLoad {
   readonly services: ReadonlyArray<ServiceName>
   /** Longer than the session of a member of a Kafka group. */
   readonly frozenMillis: number
-  /** Kill, after each round, the process that stood in for the frozen one. */
-  readonly thenKill: boolean
 }
 
 /** Within it the other process works alone on what was the frozen one's. */
@@ -125,7 +123,6 @@ export const runClusterFreezes = async (
         `round ${round + 1}: froze ${plan.services.join(", ")}; ${(await world.storedCount()) - before} stored meanwhile`
       )
       await sleep(STORING_MILLIS)
-      if (!plan.thenKill) continue
       for (const { left, service } of chosen) {
         const kill = await world.kill(service, () => world.killProcesses(service, [left], false))
         kills.push(kill)

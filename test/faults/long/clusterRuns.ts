@@ -53,8 +53,7 @@ const freezes = (seed: number) => async (): Promise<Outcome> => {
     seed,
     rounds: 4,
     services: ["bridge", "dispatcher", "telemetry-writer"],
-    frozenMillis: FROZEN_MILLIS,
-    thenKill: true
+    frozenMillis: FROZEN_MILLIS
   })
   return { faults: [...spotless(report.verdict), ...survivors(report)], facts: factsOf(report) }
 }
@@ -76,30 +75,6 @@ const control =
       facts: factsOf(report)
     }
   }
-
-/**
- * Writers that stand still past their session amid their work, without deduplication, which would hide what a zombie writes.
- * Two connections each, so that batches wait for one when it stops.
- */
-const zombies = (seed: number, conditional: boolean) => async (): Promise<Outcome> => {
-  const report = await runClusterFreezes({
-    ...load,
-    seed,
-    unsafe: ["deduplicateReadings", ...(conditional ? [] : (["conditionalOffsets"] as const))],
-    env: { DATABASE_PIPELINE_CONNECTIONS: "2" },
-    rounds: 3,
-    services: ["telemetry-writer"],
-    frozenMillis: FROZEN_MILLIS,
-    thenKill: false
-  })
-  const doubled = report.verdict.doubled.length
-  return {
-    faults: conditional
-      ? atMost("doubled, although offsets are conditional", doubled, 0)
-      : atLeast("doubled, which the ledger should have noticed", doubled, 1),
-    facts: factsOf(report)
-  }
-}
 
 const brokers = (seed: number) => async (): Promise<Outcome> => {
   const { verdict, ...report } = await runKafkaBrokers({ seconds: 240, seed })
@@ -134,7 +109,5 @@ export const clusterRuns = (seed: number): ReadonlyArray<Run> => [
     name: "kafka-control-flush",
     shows: "is noticed",
     run: control(seed, "acknowledgeAfterFlush", "lost", { bridge: 3 })
-  },
-  { name: "kafka-control-conditional", shows: "is noticed", run: zombies(seed, false) },
-  { name: "kafka-conditional", shows: "conditional offsets alone keep zombies from writing", run: zombies(seed, true) }
+  }
 ]

@@ -9,6 +9,7 @@ import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import type { Consumer } from "@argusiq/layers/bus/Consumer.ts"
 import { rewind } from "@argusiq/layers/bus/consumer/Offsets.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
+import { allSafeguards, Safeguards } from "@argusiq/layers/Safeguards.ts"
 import { assert, layer } from "@effect/vitest"
 import { Context, Deferred, Effect, Layer, Logger, Schema } from "effect"
 import { testDatabase } from "../../support/postgres.ts"
@@ -412,46 +413,62 @@ export const consumerContract = (name: string, { bus: busLayer, forgetful }: Bus
       }).pipe(Effect.provide(busLayer))
     )
 
+    /** Another member takes over what one holds, stores it, and then the first goes on; gives how often that one stored. */
+    const takenOver = Effect.fnUntraced(function* (group: string, wasRefused: () => boolean) {
+      const bus = yield* Bus
+      const held = yield* Deferred.make<void>()
+      const release = yield* Deferred.make<void>()
+      let zombieStored = 0
+      yield* bus.publish(numbers("a", 0, 10))
+      const zombie = yield* start(
+        storing(group, ({ records }) =>
+          Effect.gen(function* () {
+            yield* Deferred.succeed(held, undefined)
+            yield* Deferred.await(release)
+            return {
+              publish: [],
+              deadLetters: [],
+              store: Effect.andThen(storeRows(group, records), () => Effect.sync(() => void zombieStored++))
+            }
+          })
+        )
+      )
+      yield* Deferred.await(held)
+      yield* provideBus(start(storing(group)), yield* besides)
+      yield* until(
+        "the new member has stored all",
+        Effect.map(storedOf(group, "a"), (rows) => rows.length >= 10)
+      )
+      yield* Deferred.succeed(release, undefined)
+      yield* until(
+        "the old one was refused or has stored",
+        Effect.sync(() => zombieStored > 0 || wasRefused())
+      )
+      yield* zombie.stop
+      return zombieStored
+    })
+
     it.effect(
       "a member that lost its partitions cannot commit: what it held is rolled back and nothing is doubled",
       () => {
         const { errors, layer: logs } = listen()
         return Effect.gen(function* () {
           const group = newGroup()
-          const bus = yield* Bus
-          const held = yield* Deferred.make<void>()
-          const release = yield* Deferred.make<void>()
-          let zombieStored = 0
-          yield* bus.publish(numbers("a", 0, 10))
-          const zombie = yield* start(
-            storing(group, ({ records }) =>
-              Effect.gen(function* () {
-                yield* Deferred.succeed(held, undefined)
-                yield* Deferred.await(release)
-                return {
-                  publish: [],
-                  deadLetters: [],
-                  store: Effect.andThen(storeRows(group, records), () => Effect.sync(() => void zombieStored++))
-                }
-              })
-            )
-          )
-          yield* Deferred.await(held)
-          yield* provideBus(start(storing(group)), yield* besides)
-          yield* until(
-            "the new member has stored all",
-            Effect.map(storedOf(group, "a"), (rows) => rows.length >= 10)
-          )
-          yield* Deferred.succeed(release, undefined)
-          yield* until(
-            "the old one was refused",
-            Effect.sync(() => errors.some((line) => line.includes("was refused")))
-          )
-          yield* zombie.stop
+          const zombieStored = yield* takenOver(group, () => errors.some((line) => line.includes("was refused")))
           assert.strictEqual(zombieStored, 0)
           assert.deepStrictEqual(yield* storedOf(group, "a"), range(0, 10))
         }).pipe(Effect.provide(busLayer), Effect.provide(logs))
       }
+    )
+
+    it.effect("control: were its offset to move unconditionally, such a member would store again", () =>
+      Effect.gen(function* () {
+        const zombieStored = yield* takenOver(newGroup(), () => false)
+        assert.isAbove(zombieStored, 0)
+      }).pipe(
+        Effect.provide(busLayer),
+        Effect.provideService(Safeguards, { ...allSafeguards, conditionalOffsets: false })
+      )
     )
 
     const misfits = [
