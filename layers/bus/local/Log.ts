@@ -20,8 +20,11 @@ export interface PartitionBounds {
   readonly appendedAt: Instant
 }
 
-/** Of one partition, kept in memory: some seconds at full load, so that groups which keep up need no reads. */
-const RECENT_BYTES = 524_288
+/**
+ * Of one partition, kept in memory: some seconds at full load, so that groups which keep up need no reads. With a third of it
+ * groups fell out of memory at full load, each decoded what it read by itself, and a message cost 146 instead of 77 µs.
+ */
+const RECENT_BYTES = 1_572_864
 
 export class Partition {
   readonly topic: Topic
