@@ -12,6 +12,19 @@ export const permissions = [
   "device-keys:write",
   "device-types:read",
   "device-types:write",
+  "assets:read",
+  "assets:write",
+  "asset-types:read",
+  "asset-types:write",
+  "rules:read",
+  "rules:write",
+  "alarms:read", // and events
+  "alarms:write", // acknowledge, dismiss and comment them
+  "activities:read",
+  "activities:write",
+  "activities:work", // begin, tick off, complete and cancel them
+  "webhooks:read", // what left by e-mail and webhook
+  "webhooks:write", // and the secret that signs it
   "telemetry:read",
   "dead-letters:read",
   "dead-letters:retry",
@@ -23,20 +36,36 @@ export const roles = ["admin", "manager", "engineer", "technician", "viewer"] as
 /** A role within one organisation. Operating the platform is a property of the user, not of a membership. */
 export type Role = (typeof roles)[number]
 
-const reading: ReadonlyArray<Permission> = ["organization:read", "devices:read", "device-types:read", "telemetry:read"]
+const reading: ReadonlyArray<Permission> = [
+  "organization:read",
+  "devices:read",
+  "device-types:read",
+  "assets:read",
+  "asset-types:read",
+  "rules:read",
+  "alarms:read",
+  "activities:read",
+  "telemetry:read"
+]
 /** Who keeps devices running sees what could not be processed, payloads included. */
-const servicing: ReadonlyArray<Permission> = [...reading, "dead-letters:read"]
+const servicing: ReadonlyArray<Permission> = [...reading, "dead-letters:read", "alarms:write", "activities:work"]
 const configuring: ReadonlyArray<Permission> = [
   ...servicing,
   "devices:write",
   "device-keys:write",
   "device-types:write",
+  "assets:write",
+  "asset-types:write",
+  "rules:write",
+  "activities:write",
+  "webhooks:read",
+  "webhooks:write",
   "dead-letters:retry"
 ]
 
 export const rolePermissions: Readonly<Record<Role, ReadonlySet<Permission>>> = {
   admin: new Set(configuring),
-  manager: new Set([...servicing, "devices:write"]),
+  manager: new Set([...servicing, "devices:write", "assets:write", "rules:write", "activities:write", "webhooks:read"]),
   engineer: new Set(configuring),
   technician: new Set(servicing),
   viewer: new Set(reading)

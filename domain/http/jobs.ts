@@ -19,7 +19,7 @@ export type JobState = typeof JobState.Type
 const progress = {
   jobId: Uuid,
   status: JobState,
-  progress: Schema.Int, // messages done with
+  progress: Schema.Int, // messages done with; of a rebuild devices or assets
   total: Schema.NullOr(Schema.Int), // an estimate until it has completed
   startedAt: Schema.NullOr(IsoInstant),
   completedAt: Schema.NullOr(IsoInstant),
@@ -47,7 +47,7 @@ export const ReplayRequest = Schema.Struct({
   endTime: InstantFromIso, // received before then
   source: ReplaySource,
   targetStream: ReplayTarget,
-  sideEffects: Schema.optionalKey(Schema.Boolean) // false: no alarms, no activities
+  sideEffects: Schema.optionalKey(Schema.Boolean) // only false: alarms of the past are made by a rebuild
 }).annotate({ identifier: "ReplayRequest" })
 
 export const ReprocessRequest = Schema.Struct({
@@ -71,7 +71,8 @@ export class JobsApi extends HttpApiGroup.make("jobs")
       .annotate(
         OpenApi.Description,
         "They keep their message id and received-at, so that the configuration of that time applies. Readings that are " +
-          "stored already are recognised and stay; what is missing is filled in. To apply another configuration, reprocess."
+          "stored already are recognised and stay; what is missing is filled in. To apply another configuration, reprocess. " +
+          "What assets and rules make of them is made by a rebuild."
       ),
     HttpApiEndpoint.get("replayState", "/telemetry/replay/:jobId", {
       params: jobParams,

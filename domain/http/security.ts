@@ -31,6 +31,9 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
   }
 ) {}
 
+/** Annotation of an endpoint whose body is a file: its most bytes. It is no JSON and is not looked into. */
+export class LargestBody extends Context.Service<LargestBody, number>()("argusiq/domain/http/LargestBody") {}
+
 /** Bounds the body in bytes and depth, and answers what cannot be decoded with the path of each fault. */
 export class ReadableRequest extends HttpApiMiddleware.Service<ReadableRequest>()(
   "argusiq/domain/http/ReadableRequest",

@@ -1,13 +1,14 @@
 /**
  * The change sequence of the profiles: what PostgreSQL pushes (LISTEN) and, because a push can be missed, the number that
- * is read every 500 ms. A number that moved without pushes having covered it means that anything may have changed.
+ * is read every 500 ms. A number that moved without pushes having covered it means that anything may have changed. One feed
+ * serves all caches of a process.
  * @module
  */
 import { DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import { type PgClient } from "@effect/sql-pg"
-import { Clock, Deferred, Effect, Option, Queue, Schema, type Scope } from "effect"
-import { type SqlError } from "effect/sql/SqlError"
+import { Clock, Context, Deferred, Effect, Layer, Option, Queue, Schema, type Scope } from "effect"
 import { type Forgotten } from "../cache/SharedCache.ts"
+import { PipelineSql } from "../database/Sql.ts"
 import { makeOutage } from "../outage.ts"
 
 const CHANNEL = "cache_invalidate"
@@ -27,14 +28,24 @@ const TRUSTED_MILLIS = 1_500
 /** How long pushes of one change may lie apart. */
 const PUSHES_APART_MILLIS = 250
 
-/** Without a sequence: asked for by hand. */
+/** What the id of a change names: of `links` a device, of `rules` and `groups` an organization. */
+const Changed = Schema.Literals([
+  "device",
+  "device-type",
+  "asset",
+  "asset-type",
+  "asset-profile",
+  "links",
+  "rules",
+  "groups"
+])
+export type Changed = typeof Changed.Type
+
 const Push = Schema.fromJsonString(
   Schema.Union([
-    Schema.Struct({
-      type: Schema.Literals(["device", "device-type"]),
-      id: Schema.String,
-      sequence: Schema.optionalKey(Schema.Int)
-    }),
+    Schema.Struct({ type: Changed, id: Schema.String, sequence: Schema.Int }),
+    // asked for by hand
+    Schema.Struct({ type: Schema.Literals(["device", "device-type"]), id: Schema.String }),
     Schema.Struct({ type: Schema.Literal("all") })
   ])
 )
@@ -44,31 +55,32 @@ const decodePush = Schema.decodeUnknownOption(Push)
 export const pushByHand = (sql: PgClient.PgClient, what: Forgotten) =>
   Effect.asVoid(sql`select pg_notify(${CHANNEL}, ${JSON.stringify(what)})`)
 
-export interface ChangeFeed {
-  /** Succeeds when what is cached reflects every change committed until at most 1.5 s ago; checks at once when the last check is
-   * older than that. */
-  readonly trusted: Effect.Effect<void, DatabaseUnavailable>
-  /** Whether `trusted` would succeed without asking PostgreSQL. */
-  readonly isTrusted: () => boolean
-}
-
-export interface ChangeFeedOptions {
-  readonly sql: PgClient.PgClient
-  readonly changeSequence: Effect.Effect<number, SqlError>
-  readonly changed: (type: "device" | "device-type", id: string, sequence: number) => void
-  /** Anything may have changed up to this number, or the database is an older one than before. */
+/** A cache that hears of changes. */
+export interface ChangeSubscriber {
+  readonly changed: (type: Changed, id: string, sequence: number) => void
+  /** Anything may have changed up to this number, or the database is an older one than before. Told first. */
   readonly changedAll: (sequence: number) => void
   /** Everything that changed up to this number has been told. */
-  readonly complete: (sequence: number) => void
+  readonly complete?: (sequence: number) => void
   /** Somebody has asked for it, whatever its number. */
   readonly forget: (what: Forgotten) => Effect.Effect<void>
   /** After each regular check. */
-  readonly checked: Effect.Effect<void>
+  readonly checked?: Effect.Effect<void>
 }
 
-export const makeChangeFeed = Effect.fnUntraced(function* (
-  options: ChangeFeedOptions
-): Effect.fn.Return<ChangeFeed, never, Scope.Scope> {
+export class ChangeFeed extends Context.Service<
+  ChangeFeed,
+  {
+    /** Tells the subscriber of what changes from now on, until the scope closes. What it holds by then must be nothing. */
+    subscribe(subscriber: ChangeSubscriber): Effect.Effect<void, never, Scope.Scope>
+    /** Succeeds when what is cached reflects every change committed until at most 1.5 s ago; checks at once when the last check
+     * is older than that. */
+    readonly trusted: Effect.Effect<void, DatabaseUnavailable>
+  }
+>()("argusiq/layers/profiles/ChangeFeed") {}
+
+const make = Effect.gen(function* () {
+  const sql = yield* PipelineSql
   const clock = yield* Clock.Clock
   const scope = yield* Effect.scope
   const now = () => clock.currentTimeMillisUnsafe()
@@ -79,6 +91,17 @@ export const makeChangeFeed = Effect.fnUntraced(function* (
   let complete = 0
   let pushedAt = Number.NEGATIVE_INFINITY
   let checkedAt = Number.NEGATIVE_INFINITY
+  const subscribers = new Set<ChangeSubscriber>()
+  const changedAll = (sequence: number) => {
+    for (const subscriber of subscribers) subscriber.changedAll(sequence)
+  }
+  const forEachSubscriber = (effect: (subscriber: ChangeSubscriber) => Effect.Effect<void> | undefined) =>
+    Effect.suspend(() => Effect.forEach([...subscribers], (one) => effect(one) ?? Effect.void, { discard: true }))
+
+  const changeSequence = Effect.map(
+    sql<{ number: number }>`select number::float8 as number from change_sequence where scope = 'profiles'`,
+    (rows) => rows[0]?.number ?? 0
+  )
 
   const isTrusted = () => {
     const age = now() - checkedAt
@@ -88,39 +111,43 @@ export const makeChangeFeed = Effect.fnUntraced(function* (
   const receive = (payload: string) => {
     const push = Option.getOrUndefined(decodePush(payload))
     if (push === undefined) {
-      if (covered !== undefined) options.changedAll(covered)
+      if (covered !== undefined) changedAll(covered)
       return Effect.void
     }
-    if (push.type === "all" || push.sequence === undefined) return Effect.forkIn(options.forget(push), scope)
+    if (!("sequence" in push))
+      return Effect.forkIn(
+        forEachSubscriber(({ forget }) => forget(push)),
+        scope
+      )
     receiveChange(push.type, push.id, push.sequence)
     return Effect.void
   }
-  const receiveChange = (type: "device" | "device-type", id: string, sequence: number) => {
+  const receiveChange = (type: Changed, id: string, sequence: number) => {
     pushedAt = now()
-    options.changed(type, id, sequence)
+    for (const subscriber of subscribers) subscriber.changed(type, id, sequence)
     if (covered === undefined || sequence < covered) return
     pushesOfCovered = sequence === covered ? pushesOfCovered + 1 : 1
-    if (sequence > covered + 1 || pushesOfCovered > MOST_PUSHES) options.changedAll(sequence)
+    if (sequence > covered + 1 || pushesOfCovered > MOST_PUSHES) changedAll(sequence)
     covered = sequence
   }
 
   const check = Effect.gen(function* () {
     const startedAt = now()
     const before = covered
-    const number = yield* options.changeSequence
+    const number = yield* changeSequence
     for (let waited = 0; waited < PUSH_GRACE_MILLIS && before !== undefined && number > (covered ?? 0); waited += 10) {
       yield* Effect.sleep(10)
     }
     // Lower than what was known before the question: another database, or an older state of this one, was put in place.
     if (before === undefined || number < before || number > (covered ?? 0)) {
-      options.changedAll(number)
+      changedAll(number)
       covered = number
       pushesOfCovered = 0
       complete = number
     }
     const mayLackPushes = pushesOfCovered > 0 && startedAt - pushedAt < PUSHES_APART_MILLIS
     complete = Math.max(complete, (covered ?? 0) - (mayLackPushes ? 1 : 0))
-    options.complete(complete)
+    for (const subscriber of subscribers) subscriber.complete?.(complete)
     checkedAt = startedAt
   }).pipe(
     Effect.timeout(CHECK_TIMEOUT),
@@ -151,7 +178,7 @@ export const makeChangeFeed = Effect.fnUntraced(function* (
   )
 
   const listening = Effect.gen(function* () {
-    const pushes = yield* options.sql.listen(CHANNEL)
+    const pushes = yield* sql.listen(CHANNEL)
     yield* pushesOutage.ended
     // What was pushed before the registration is found by a check that begins after it: not by one that is running.
     if (running !== undefined) yield* Effect.exit(sharedCheck)
@@ -170,11 +197,24 @@ export const makeChangeFeed = Effect.fnUntraced(function* (
   const checking = sharedCheck.pipe(
     Effect.andThen(checkOutage.ended),
     Effect.catchCause(checkOutage.began),
-    Effect.andThen(options.checked),
+    Effect.andThen(forEachSubscriber(({ checked }) => checked)),
     Effect.andThen(Effect.sleep(CHECK_EVERY)),
     Effect.forever
   )
   yield* Effect.forkScoped(listening)
   yield* Effect.forkScoped(checking)
-  return { trusted, isTrusted }
+  const subscribe = (subscriber: ChangeSubscriber) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        subscribers.add(subscriber)
+        if (covered === undefined) return
+        subscriber.changedAll(covered)
+        subscriber.complete?.(complete)
+      }),
+      () => Effect.sync(() => subscribers.delete(subscriber))
+    ).pipe(Effect.asVoid)
+  return ChangeFeed.of({ subscribe, trusted })
 })
+
+/** The same for all that are built with it. */
+export const layer: Layer.Layer<ChangeFeed, never, PipelineSql> = Layer.effect(ChangeFeed, make)

@@ -10,14 +10,14 @@
  * clocks that differ. A retry that asks for the configuration of its own moment is no different: that moment is in the past.
  * @module
  */
-import { CacheUnavailable, DatabaseUnavailable } from "@argusiq/domain/errors.ts"
-import { Clock, Config, Effect, Exit, Layer, Metric, Schema } from "effect"
-import { type SqlError } from "effect/sql/SqlError"
+import { CacheUnavailable, type DatabaseUnavailable } from "@argusiq/domain/errors.ts"
+import { Clock, Effect, Exit, Layer } from "effect"
 import { type LoadingCache, makeLoadingCache } from "../cache/LoadingCache.ts"
 import { makeSecondLevel } from "../cache/SecondLevel.ts"
 import { type Forgotten } from "../cache/SharedCache.ts"
 import { PipelineSql } from "../database/Sql.ts"
-import { makeChangeFeed, pushByHand } from "./ChangeFeed.ts"
+import * as ChangeFeed from "./ChangeFeed.ts"
+import { cacheSize, countLookups, outdatedBy, retryable } from "./profileLoads.ts"
 import { childKey, externalIdKey, makeProfileQueries, type OwnedByDevice } from "./ProfileQueries.ts"
 import { type ChildProfile, Profiles } from "./Profiles.ts"
 import { sharedLoad } from "./sharedLoad.ts"
@@ -28,28 +28,8 @@ export interface ProfileCacheOptions {
   readonly size: number
 }
 
-const LOAD_TIMEOUT = "5 seconds"
 /** Changed devices remembered by the caches that are not keyed by device; above, those caches are dropped. */
 const REMEMBERED_CHANGES = 10_000
-
-const lookups = Metric.counter("argusiq_profile_cache_lookups_total", { incremental: true })
-/** Counts what a cache answered since the last time. */
-const countLookups = (name: string, cache: Pick<LoadingCache<unknown, unknown>, "takeCounts">) => {
-  const hits = Metric.withAttributes(lookups, { service: "profiles", cache: name, result: "hit" })
-  const misses = Metric.withAttributes(lookups, { service: "profiles", cache: name, result: "miss" })
-  return Effect.suspend(() => {
-    const counts = cache.takeCounts()
-    return Effect.andThen(Metric.update(hits, counts.hits), Metric.update(misses, counts.misses))
-  })
-}
-
-const retryable =
-  <A>(query: (keys: ReadonlyArray<string>) => Effect.Effect<ReadonlyMap<string, A>, SqlError>) =>
-  (keys: ReadonlyArray<string>) =>
-    query(keys).pipe(
-      Effect.timeout(LOAD_TIMEOUT),
-      Effect.mapError((cause) => new DatabaseUnavailable({ cause }))
-    )
 
 const keyOf = {
   device: (id: string) => `device:profile:${id}`,
@@ -132,13 +112,15 @@ export const make = Effect.fnUntraced(function* (options: ProfileCacheOptions) {
     Effect.runForkWith(context)(forget(what))
   })
 
-  const feed = yield* makeChangeFeed({
-    sql,
-    changeSequence: queries.changeSequence,
+  const feed = yield* ChangeFeed.ChangeFeed
+  yield* feed.subscribe({
     changed: (type, id, sequence) => {
+      if (type !== "device" && type !== "device-type") {
+        // It is not kept here or there, but its number is one of the sequence.
+        return secondLevel.changed(`${type}:${id}`, sequence)
+      }
       secondLevel.changed(keyOf[type](id), sequence)
-      // What was loaded since the change, before its push came, is newer already.
-      const isOutdated = (entry: { readonly sequence: number }) => entry.sequence < sequence
+      const isOutdated = outdatedBy(sequence)
       if (type === "device-type") return deviceTypes.invalidate(id, isOutdated)
       devices.invalidate(id, isOutdated)
       if (changes.size >= REMEMBERED_CHANGES) forgetOwned()
@@ -211,7 +193,7 @@ export const make = Effect.fnUntraced(function* (options: ProfileCacheOptions) {
     invalidate: Effect.fnUntraced(function* (what) {
       yield* forget(what)
       const announced = yield* Effect.exit(secondLevel.announce(what))
-      yield* Effect.catch(pushByHand(sql, what), (cause) =>
+      yield* Effect.catch(ChangeFeed.pushByHand(sql, what), (cause) =>
         Exit.isSuccess(announced) ? Effect.void : Effect.fail(new CacheUnavailable({ cause }))
       )
     })
@@ -219,15 +201,10 @@ export const make = Effect.fnUntraced(function* (options: ProfileCacheOptions) {
 })
 
 export const layer = (options: ProfileCacheOptions): Layer.Layer<Profiles, never, PipelineSql> =>
-  Layer.effect(Profiles, make(options))
-
-const Size = Schema.FiniteFromString.pipe(Schema.decodeTo(Schema.Int.check(Schema.isGreaterThan(0))))
+  Layer.effect(Profiles, make(options)).pipe(Layer.provide(ChangeFeed.layer))
 
 /** `PROFILE_CACHE_SIZE`: the most devices in memory. */
 export const layerConfig = Layer.effect(
   Profiles,
-  Effect.gen(function* () {
-    const size = yield* Config.schema(Size, "PROFILE_CACHE_SIZE").pipe(Config.withDefault(400_000))
-    return yield* make({ size })
-  })
-)
+  Effect.flatMap(cacheSize, (size) => make({ size }))
+).pipe(Layer.provide(ChangeFeed.layer))

@@ -31,11 +31,6 @@ const GATEWAY_END = 2 * TENANT_ID_LENGTH
 export const makeProfileQueries = (sql: PgClient.PgClient) => {
   const sequence = sql.literal("(select number from change_sequence where scope = 'profiles')::float8")
 
-  const changeSequence = Effect.map(
-    sql<{ sequence: number }>`select ${sequence} as sequence`,
-    (rows) => rows[0]?.sequence ?? 0
-  )
-
   const devices = Effect.fnUntraced(function* (ids: ReadonlyArray<string>) {
     const rows = yield* sql<{
       id: string
@@ -160,5 +155,5 @@ export const makeProfileQueries = (sql: PgClient.PgClient) => {
     )
   })
 
-  return { changeSequence, devices, deviceTypes, externalIds, children, apiKeys }
+  return { devices, deviceTypes, externalIds, children, apiKeys }
 }

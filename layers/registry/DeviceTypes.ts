@@ -18,6 +18,7 @@ import { Context, Effect, Layer } from "effect"
 import { type Fragment } from "effect/sql/Statement"
 import { inTenantOf } from "../database/inTenant.ts"
 import { AppSql } from "../database/Sql.ts"
+import { Sandbox } from "../sandbox/Sandbox.ts"
 import { type Actor } from "./Devices.ts"
 import {
   type DeviceTypeRow,
@@ -87,6 +88,7 @@ export class DeviceTypes extends Context.Service<
     DeviceTypes,
     Effect.gen(function* () {
       const sql = yield* AppSql
+      const sandbox = yield* Sandbox
       const scoped = inTenantOf(sql)
 
       const select = (where: Fragment, rest: Fragment, sorted: Fragment) => sql<DeviceTypeRow>`
@@ -141,7 +143,9 @@ export class DeviceTypes extends Context.Service<
           })}`
           if (type.config !== undefined) {
             const { childType, config } = yield* resolveConfig(sql, withoutCopy(type.config))
-            const { version } = yield* decided([], (now) => decidePublish({ number: 1, config }, [], now, childType))
+            const { version } = yield* decided([], sandbox, (now, evaluate) =>
+              decidePublish({ number: 1, config }, [], now, childType, evaluate)
+            )
             yield* insertVersion(sql, actor, id, version, "")
             yield* sql`update device_types set published_version = ${version.number} where id = ${id}::uuid`
           }
@@ -205,8 +209,8 @@ export class DeviceTypes extends Context.Service<
           const { draft, published } = yield* history(sql, id)
           const resolved = draft === undefined ? undefined : yield* resolveConfig(sql, draft.config)
           const ready = draft && resolved && { ...draft, config: resolved.config }
-          const { version } = yield* decided(published, (now) =>
-            decidePublish(ready, published, now, resolved?.childType)
+          const { version } = yield* decided(published, sandbox, (now, evaluate) =>
+            decidePublish(ready, published, now, resolved?.childType, evaluate)
           )
           yield* sql`update device_type_versions set number = ${version.number}, state = 'published',
               author = ${actor.userId ?? null}::uuid, effective_at = ${instant(sql, version.effectiveAt)},
@@ -225,8 +229,8 @@ export class DeviceTypes extends Context.Service<
             const target = published.find(({ number }) => number === to.version)
             let childType: CompiledDeviceType | undefined
             if (target !== undefined) childType = (yield* resolveConfig(sql, target.config)).childType
-            const { draftNumber, version } = yield* decided(published, (now) =>
-              decideRollback(to.version, draft, published, now, childType)
+            const { draftNumber, version } = yield* decided(published, sandbox, (now, evaluate) =>
+              decideRollback(to.version, draft, published, now, childType, evaluate)
             )
             if (draftNumber !== undefined) {
               yield* sql`update device_type_versions set number = ${draftNumber}

@@ -59,7 +59,11 @@ export class Devices extends Context.Service<
           item.parent_device_id, item.logical_identifier, item.status, item.protocol, item.network_metadata,
           item.custom_attributes, item.created_at, item.updated_at, item.version, state.connectivity,
           state.last_connectivity_change, state.last_seen_at, published.config ->> 'processingMode' as processing_mode,
-          ${sorted} as sorted
+          (select count(distinct target_entity_id)::int from entity_edges link
+            where link.source_entity_id = item.id and link.source_entity_type = 'device'
+              and link.target_entity_type = 'asset' and link.relationship_type = 'MONITORED_BY'
+              and link.valid_from <= now() and (link.valid_until is null or link.valid_until > now())
+          ) as linked_assets_count, ${sorted} as sorted
         from devices item
         left join device_status state on state.device_id = item.id
         left join device_types type on type.id = item.device_type_id

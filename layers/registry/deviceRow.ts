@@ -26,6 +26,7 @@ export interface DeviceRow {
   readonly last_connectivity_change: Date | null
   readonly last_seen_at: Date | null
   readonly processing_mode: ProcessingMode | null
+  readonly linked_assets_count: number
   readonly sorted: string
 }
 
@@ -52,7 +53,7 @@ export const toDevice = (row: DeviceRow): Device => ({
   connectivityStatus: row.connectivity ?? "unknown",
   lastConnectivityChange: isoOrNull(row.last_connectivity_change),
   lastSeenAt: isoOrNull(row.last_seen_at),
-  linkedAssetsCount: 0, // there are no assets to link to
+  linkedAssetsCount: row.linked_assets_count,
   protocol: row.protocol,
   networkMetadata: row.network_metadata,
   customAttributes: row.custom_attributes,

@@ -10,9 +10,12 @@ import {
   type Publication,
   type PublishedVersion
 } from "@argusiq/domain/device-versions.ts"
+import { type Evaluate } from "@argusiq/domain/expression/expression.ts"
 import { type Instant } from "@argusiq/domain/ids.ts"
 import { type PgClient } from "@effect/sql-pg"
 import { Clock, Effect, type Result } from "effect"
+import { type Sandbox } from "../sandbox/Sandbox.ts"
+import { withExpressions } from "../sandbox/withExpressions.ts"
 import { type Actor } from "./Devices.ts"
 import { decodeConfig, encodeConfig } from "./deviceTypeRow.ts"
 import { newId } from "./newId.ts"
@@ -60,9 +63,12 @@ const nowMicros = Effect.map(Clock.currentTimeMillis, (millis) => millis * 1_000
 /** The decision, in force counted from its end: test vectors take their time, and every process must know of it before. */
 export const decided = Effect.fnUntraced(function* (
   published: ReadonlyArray<PublishedVersion>,
-  decide: (now: Instant) => Result.Result<Publication, NothingToPublish | GateClosed>
+  sandbox: Sandbox["Service"],
+  decide: (now: Instant, evaluate: Evaluate) => Result.Result<Publication, NothingToPublish | GateClosed>
 ) {
-  const publication = yield* Effect.fromResult(decide(yield* nowMicros)).pipe(
+  const now = yield* nowMicros
+  const decision = yield* withExpressions(sandbox, (evaluate) => decide(now, evaluate))
+  const publication = yield* Effect.fromResult(decision).pipe(
     Effect.catchTags({
       NothingToPublish: ({ message }) => Effect.fail(new WrongState({ message })),
       GateClosed: ({ faults }) => Effect.fail(new NotPublishable({ faults }))

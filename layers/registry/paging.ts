@@ -26,6 +26,7 @@ const columns = {
   name: { column: "name", type: "text" },
   createdAt: { column: "created_at", type: "timestamptz" },
   startedAt: { column: "started_at", type: "timestamptz" },
+  occurredAt: { column: "occurred_at", type: "timestamptz" },
   receivedAt: { column: "received_at", type: "timestamptz" }
 } as const
 export type Sort = keyof typeof columns | `-${keyof typeof columns}`

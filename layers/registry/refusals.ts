@@ -13,6 +13,23 @@ export class NotRegistered extends Schema.TaggedError<NotRegistered>()("NotRegis
     "device",
     "device type",
     "protocol converter",
+    "asset",
+    "asset type",
+    "asset profile",
+    "asset group",
+    "space",
+    "link",
+    "document",
+    "rule",
+    "alarm",
+    "event",
+    "activity type",
+    "activity template",
+    "activity",
+    "checklist item",
+    "schedule",
+    "notification",
+    "webhook delivery",
     "API key",
     "organization",
     "draft",
@@ -25,6 +42,10 @@ export class AlreadyTaken extends Schema.TaggedError<AlreadyTaken>()("AlreadyTak
 export class BadReference extends Schema.TaggedError<BadReference>()("BadReference", {
   path: Schema.String,
   message: Schema.String
+}) {}
+/** It would not work as it is written; every reason with its path. */
+export class NotValid extends Schema.TaggedError<NotValid>()("NotValid", {
+  faults: Schema.Array(Schema.Struct({ path: Schema.String, message: Schema.String }))
 }) {}
 /** It is not in a state in which this can be done. */
 export class WrongState extends Schema.TaggedError<WrongState>()("WrongState", { message: Schema.String }) {}
@@ -60,7 +81,15 @@ const properties: ReadonlyArray<readonly [part: string, path: string]> = [
   ["external_id", "externalId"],
   ["logical_identifier", "logicalIdentifier"],
   ["parent_device_id", "parentDeviceId"],
+  ["parent_type_id", "parentTypeId"],
+  ["parent_id", "parentId"],
+  ["asset_type_id", "assetTypeId"],
+  ["profile_id", "profileId"],
+  ["space_id", "spaceId"],
+  ["floor_plan_document_id", "floorPlanDocumentId"],
   ["device_type_id", "deviceTypeId"],
+  ["activity_type_id", "activityTypeId"],
+  ["template_id", "templateId"],
   ["name", "name"]
 ]
 const propertyOf = (error: SqlError): string => {

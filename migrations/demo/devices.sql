@@ -64,7 +64,8 @@ from (values
       "humidity": {
         "path": ["$.metrics.humidity", "$.humidity", "$.hum"],
         "type": "numeric", "unit": "%", "min": 0, "max": 100
-      }
+      },
+      "door": { "path": ["$.metrics.door", "$.door"], "type": "boolean" }
     }
   }$$::jsonb),
   ('d0000000-0000-4000-8000-000000000212', 'd0000000-0000-4000-8000-000000000202', $${
