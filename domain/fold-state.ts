@@ -1,0 +1,373 @@
+/**
+ * Runs a fold on inputs as they arrive: late within the horizon, twice, in batches of any size, across restarts; and on
+ * inputs that are sorted already, for rebuild and backtest. All of them come to the same.
+ * @module
+ */
+import { Equal } from "effect"
+import type { Emit, Fold, FoldInput, FoldState } from "./fold.ts"
+import { leaveTrail, takeTrail, Trail } from "./fold-trail.ts"
+import type { Instant } from "./ids.ts"
+
+/** Before every instant. */
+export const BEFORE_ALL: Instant = -62_135_596_800_000_000
+
+/** What comes later than this is rare enough for going the whole way from the base again: remembering more costs memory. */
+const USUALLY_LATE_MICROS = 5_000_000
+
+export interface AdvanceOptions {
+  /** Inputs older than the newest (or than `until`) by no more than this correct what was said. */
+  readonly horizonMicros: number
+  /** Inputs up to here may still be on their way for reasons that are ours: the base does not pass it. */
+  readonly baseLimit: Instant
+  /** How far the entity's own time has come without inputs, in event time; absent: to its newest input. */
+  readonly until?: Instant
+}
+
+export interface Advanced<State, Input, Output> {
+  readonly state: FoldState<State, Input>
+  /** What was told, and was not told so before. */
+  readonly changed: ReadonlyMap<string, Output>
+  /** Ids that were told and are not the case. */
+  readonly retracted: ReadonlyArray<string>
+  /** As told by the base: no input that is taken can change it, though a later one may tell more under the same id. */
+  readonly settled: ReadonlyMap<string, Output>
+  /** Inputs that the base has passed: what is really late, and what comes a second time so late. They took no part. */
+  readonly late: ReadonlyArray<Input>
+}
+
+export const emptyState = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>
+): FoldState<State, Input> => ({ base: fold.initial, baseTime: BEFORE_ALL, recent: [], tip: fold.initial })
+
+/** The order in which a fold sees its inputs. */
+export const compareInputs = (left: FoldInput, right: FoldInput): number =>
+  left.ts - right.ts || (left.readingId < right.readingId ? -1 : left.readingId > right.readingId ? 1 : 0)
+
+const revisionOf = ({ revision }: FoldInput): number => revision ?? 0
+
+/** Sorted, of each id the highest revision. The same array where it is so already. */
+const inOrder = <Input extends FoldInput>(inputs: ReadonlyArray<Input>): ReadonlyArray<Input> => {
+  let ordered = true
+  for (let index = 1; ordered && index < inputs.length; index++)
+    ordered = compareInputs(inputs[index - 1]!, inputs[index]!) < 0
+  return ordered ? inputs : merge([], inputs.toSorted(compareInputs))
+}
+
+/** Both sorted; of each id the highest revision, of equal ones the first. */
+const merge = <Input extends FoldInput>(
+  left: ReadonlyArray<Input>,
+  right: ReadonlyArray<Input>
+): ReadonlyArray<Input> => {
+  const merged: Array<Input> = []
+  const add = (input: Input) => {
+    const last = merged.at(-1)
+    if (last === undefined || compareInputs(last, input) !== 0) merged.push(input)
+    else if (revisionOf(input) > revisionOf(last)) merged[merged.length - 1] = input
+  }
+  let place = 0
+  for (const input of right) {
+    while (place < left.length && compareInputs(left[place]!, input) <= 0) add(left[place++]!)
+    add(input)
+  }
+  while (place < left.length) add(left[place++]!)
+  return merged
+}
+
+/** The first place whose input is after this time. */
+const placeAfter = (inputs: ReadonlyArray<FoldInput>, time: Instant): number => {
+  let low = 0
+  let high = inputs.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (inputs[middle]!.ts <= time) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+const silent = () => {}
+
+const stepAll = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>,
+  from: State,
+  inputs: ReadonlyArray<Input>,
+  emit: Emit<Output>
+): State => {
+  let state = from
+  for (const input of inputs) if (input.retracted !== true) state = fold.step(state, input, emit)
+  return state
+}
+
+/** Passing that tells nothing leaves no trace: an input that comes a little behind the time then is no correction. */
+const passIfTold = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>,
+  state: State,
+  until: Instant | undefined,
+  emit: Emit<Output>
+): State | undefined => {
+  if (until === undefined) return undefined
+  let told = false
+  const passed = fold.pass(state, until, (id, output) => {
+    told = true
+    emit(id, output)
+  })
+  return told ? passed : undefined
+}
+
+interface Tip<State> {
+  readonly tip: State
+  readonly passed?: Instant
+}
+
+/** The tip computed from the base, and all that is told on the way, by its last value. */
+const refoldTold = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>,
+  { base, recent }: Pick<FoldState<State, Input>, "base" | "recent">,
+  until: Instant | undefined
+): Tip<State> & { readonly told: Map<string, Output> } => {
+  const told = new Map<string, Output>()
+  const emit = (id: string, output: Output) => void told.set(id, output)
+  fold.open?.(base, emit)
+  const tip = stepAll(fold, base, recent, emit)
+  const passed = passIfTold(fold, tip, until, emit)
+  return { told, ...(passed === undefined ? { tip } : { tip: passed, passed: until! }) }
+}
+
+/** The same state with its tip computed again from its base: it is the same tip. */
+export const refold = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>,
+  state: FoldState<State, Input>
+): FoldState<State, Input> => {
+  const { base, baseTime, recent } = state
+  const { told: _, ...tip } = refoldTold(fold, state, state.passed)
+  return { base, baseTime, recent, ...tip }
+}
+
+const compareTold = <Output>(before: ReadonlyMap<string, Output>, after: ReadonlyMap<string, Output>) => {
+  const changed = new Map<string, Output>()
+  for (const [id, output] of after) {
+    if (!before.has(id) || !Equal.equals(before.get(id), output)) changed.set(id, output)
+  }
+  return { changed, retracted: [...before.keys()].filter((id) => !after.has(id)) }
+}
+
+const later = (left: Instant | undefined, right: Instant | undefined): Instant | undefined =>
+  left === undefined ? right : right === undefined ? left : Math.max(left, right)
+
+/**
+ * Takes what is older than the horizon into the base. Where the time has gone on without inputs the base goes no further
+ * than its newest input unless something was told meanwhile, so that what a device sends after an outage still counts.
+ */
+const moveBase = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>,
+  state: FoldState<State, Input>,
+  { baseLimit, horizonMicros, until }: AdvanceOptions,
+  emit: Emit<Output>
+): FoldState<State, Input> => {
+  const { recent } = state
+  const newest = later(recent.findLast(({ retracted }) => retracted !== true)?.ts, until)
+  if (newest === undefined) return state
+  const time = Math.min(newest - horizonMicros, baseLimit)
+  if (time <= state.baseTime) return state
+  const place = placeAfter(recent, time)
+  const stepped = place === 0 ? state.base : stepAll(fold, state.base, recent.slice(0, place), emit)
+  const passed = passIfTold(fold, stepped, time, emit)
+  if (place === 0 && passed === undefined) return state
+  const baseTime = passed !== undefined ? time : recent[place - 1]!.ts
+  const { passed: tipPassed, tip } = state
+  return {
+    base: passed ?? stepped,
+    baseTime,
+    recent: place === 0 ? recent : recent.slice(place),
+    tip,
+    ...(tipPassed !== undefined && tipPassed > baseTime && { passed: tipPassed })
+  }
+}
+
+/** Adds a batch in any order, which may be empty: time then passes to `until`, and what has come of age settles. */
+export const advance = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>,
+  state: FoldState<State, Input>,
+  batch: ReadonlyArray<Input>,
+  options: AdvanceOptions
+): Advanced<State, Input, Output> => {
+  const sorted = inOrder(batch)
+  const place = placeAfter(sorted, state.baseTime)
+  const late = place === 0 ? [] : sorted.slice(0, place)
+  const fresh = place === 0 ? sorted : sorted.slice(place)
+  const { changed, retracted, state: added, trail } = add(fold, state, fresh, options.until)
+  const settled = new Map<string, Output>()
+  const moved = moveBase(fold, added, options, (id, output) => void settled.set(id, output))
+  trail.drop(added.recent.length - moved.recent.length)
+  trail.trim(placeAfter(moved.recent, (moved.recent.at(-1)?.ts ?? BEFORE_ALL) - USUALLY_LATE_MICROS))
+  leaveTrail(moved, trail)
+  return { state: moved, changed, retracted, settled, late }
+}
+
+const add = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>,
+  state: FoldState<State, Input>,
+  inputs: ReadonlyArray<Input>,
+  until: Instant | undefined
+) => {
+  const last = state.recent.at(-1)
+  const first = inputs[0]
+  const isNewest =
+    first === undefined ||
+    ((last === undefined || compareInputs(last, first) < 0) && first.ts >= (state.passed ?? BEFORE_ALL))
+  if (isNewest) return append(fold, state, inputs, until)
+  const recent = merge(state.recent, inputs)
+  if (sameInputs(recent, state.recent)) return append(fold, state, [], until)
+  const { base, baseTime } = state
+  const taken = takeTrail<State, Input, Output>(state)
+  const back = taken.goBack(changedFrom(recent, state.recent))
+  const trail = back === undefined ? new Trail<State, Output>() : taken
+  const before = back === undefined ? refoldTold(fold, state, state.passed).told : toldFrom(fold, back.state, back.told)
+  const from = back?.state ?? base
+  const told = toldFrom(fold, from, [])
+  const emit = (id: string, output: Output) => void told.set(id, output)
+  const tip = walk(fold, from, { recent, index: back?.index ?? 0 }, later(state.passed, until), trail, emit)
+  return { state: { base, baseTime, recent, ...tip }, trail, ...compareTold(before, told) }
+}
+
+const sameInputs = <Input>(left: ReadonlyArray<Input>, right: ReadonlyArray<Input>): boolean =>
+  left.length === right.length && left.every((input, index) => input === right[index])
+
+/** The first place of the instant at which they differ: what is told under one id may come of all inputs of an instant. */
+const changedFrom = <Input extends FoldInput>(after: ReadonlyArray<Input>, before: ReadonlyArray<Input>): number => {
+  let place = 0
+  while (place < before.length && after[place] === before[place]) place++
+  const ts = after[place]?.ts
+  while (place > 0 && after[place - 1]!.ts === ts) place--
+  return place
+}
+
+/** What is said from a state on: what is open there, and what was told since. */
+const toldFrom = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>,
+  state: State,
+  told: ReadonlyArray<{ readonly id: string; readonly output: Output }>
+): Map<string, Output> => {
+  const said = new Map<string, Output>()
+  fold.open?.(state, (id, output) => void said.set(id, output))
+  for (const { id, output } of told) said.set(id, output)
+  return said
+}
+
+/** From a state over the recent inputs from `index` on, and the time until `until` if something comes of it. */
+const walk = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>,
+  from: State,
+  { index: start, isPassed, recent }: { recent: ReadonlyArray<Input>; index: number; isPassed?: boolean },
+  until: Instant | undefined,
+  trail: Trail<State, Output>,
+  emit: Emit<Output>
+): Tip<State> => {
+  let state = from
+  let index = start
+  let unmarkable = isPassed === true
+  let isAfterwards = false
+  const tell = (id: string, output: Output) => {
+    trail.tell(index, id, output, isAfterwards)
+    emit(id, output)
+  }
+  while (index < recent.length) {
+    if (!unmarkable) trail.mark(index, state)
+    const input = recent[index++]!
+    if (input.retracted === true) continue
+    state = fold.step(state, input, tell)
+    unmarkable = false
+  }
+  isAfterwards = true
+  const passed = passIfTold(fold, state, until, tell)
+  return passed === undefined ? { tip: state } : { tip: passed, passed: until! }
+}
+
+const append = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>,
+  state: FoldState<State, Input>,
+  inputs: ReadonlyArray<Input>,
+  until: Instant | undefined
+) => {
+  const changed = new Map<string, Output>()
+  const emit = (id: string, output: Output) => void changed.set(id, output)
+  const { base, baseTime, passed } = state
+  const recent = inputs.length === 0 ? state.recent : [...state.recent, ...inputs]
+  const trail = takeTrail<State, Input, Output>(state)
+  const way = { recent, index: state.recent.length, isPassed: passed !== undefined }
+  const tip = walk(fold, state.tip, way, until, trail, emit)
+  const isStepped = inputs.some(({ retracted }) => retracted !== true)
+  const kept = tip.passed === undefined && !isStepped && passed !== undefined ? { passed } : {}
+  return { state: { base, baseTime, recent, ...tip, ...kept }, trail, changed, retracted: [] as ReadonlyArray<string> }
+}
+
+/** The state with another base, as a rebuild gives it, and what changes by that. Inputs up to its time are in it. */
+export const rebase = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>,
+  state: FoldState<State, Input>,
+  base: State,
+  baseTime: Instant
+): Pick<Advanced<State, Input, Output>, "changed" | "retracted" | "state"> => {
+  const before = refoldTold(fold, state, state.passed)
+  const recent = state.recent.slice(placeAfter(state.recent, baseTime))
+  const { told, ...tip } = refoldTold(fold, { base, recent }, state.passed)
+  return { state: { base, baseTime, recent, ...tip }, ...compareTold(before.told, told) }
+}
+
+/** A fold under way on sorted inputs, which are pushed in parts; it remembers one input. */
+export interface Folding<State, Input> {
+  /** Sorted, after all that was pushed before; of inputs with the same id the highest revision counts. */
+  readonly push: (inputs: Iterable<Input>) => void
+  /** The time passes to `until`, where it is given, and the state as of then. */
+  readonly end: (until?: Instant) => State
+}
+
+/** @param emit is told all, as it happens */
+export const folding = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>,
+  emit: Emit<Output> = silent,
+  from: State = fold.initial
+): Folding<State, Input> => {
+  let state = from
+  let held: Input | undefined
+  const release = () => {
+    if (held !== undefined && held.retracted !== true) state = fold.step(state, held, emit)
+    held = undefined
+  }
+  return {
+    push: (inputs) => {
+      for (const input of inputs) {
+        if (held !== undefined && compareInputs(held, input) === 0) {
+          if (revisionOf(input) > revisionOf(held)) held = input
+          continue
+        }
+        release()
+        held = input
+      }
+    },
+    end: (until) => {
+      release()
+      if (until !== undefined) state = fold.pass(state, until, emit)
+      return state
+    }
+  }
+}
+
+/** What sorted inputs come to: each id with what was told of it last, and the state. */
+export const foldAll = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>,
+  inputs: Iterable<Input>,
+  until?: Instant,
+  from: State = fold.initial
+): { readonly state: State; readonly told: ReadonlyMap<string, Output> } => {
+  const told = new Map<string, Output>()
+  const run = folding(fold, (id: string, output: Output) => void told.set(id, output), from)
+  run.push(inputs)
+  return { state: run.end(until), told }
+}
+
+/** What a state says that may still change: what was open at its base, and all since. */
+export const toldBy = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>,
+  state: FoldState<State, Input>
+): ReadonlyMap<string, Output> => refoldTold(fold, state, state.passed).told
