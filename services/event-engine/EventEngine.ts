@@ -137,6 +137,7 @@ export const eventEngine: Effect.Effect<Consumer, never, Bus | PipelineSql | Pro
     topics: [Topics.normalized, Topics.connections],
     together: true,
     offsets: "postgres",
+    maxWaitMillis: 250,
     process,
     tick
   }

@@ -1,0 +1,102 @@
+/**
+ * The units of a partition that this process owns. They are saved now and then: whoever takes the partition over loads what is
+ * saved, reads the log from there, and compares what comes of it with the alarms' rows.
+ * @module
+ */
+import type { Instant } from "@argusiq/domain/ids.ts"
+import { PARTITIONS } from "@argusiq/domain/topics.ts"
+import type { TopicPartition } from "@argusiq/layers/bus/Bus.ts"
+import type { SavedRuleState } from "@argusiq/layers/alarms/RuleStates.ts"
+import type { Step, Unit } from "./Unit.ts"
+
+/** Units kept beyond those that are due or not saved yet. */
+const MAX_IDLE = 20_000
+/** States written in one transaction. */
+const SAVED_AT_ONCE = 500
+
+/** Some of the units that had changed when it began, as of an offset. */
+interface Round {
+  readonly next: bigint
+  readonly waiting: Array<Unit>
+}
+
+export interface Saving {
+  readonly units: ReadonlyArray<Unit>
+  readonly states: ReadonlyArray<SavedRuleState>
+  /** With these all is saved that the partition had come to before this offset. */
+  readonly upTo: bigint | undefined
+}
+
+export class OwnedUnits {
+  readonly at: TopicPartition
+  readonly epoch: bigint
+  readonly units = new Map<string, Unit>()
+  /** Up to where the log is folded, and saved. */
+  next: bigint
+  #saved: bigint
+  readonly #changed = new Set<Unit>()
+  #round: Round | undefined
+  #roundAt: number | undefined
+  usedAt = 0
+  /** Up to when all is known of the units' entities and read here; where another stage makes their readings. */
+  settledUntil: Instant = -Infinity
+  /** A time up to which all is in the log before this offset. */
+  ahead: { readonly time: Instant; readonly end: bigint } | undefined
+
+  constructor(at: TopicPartition, epoch: bigint, next: bigint, saved: bigint) {
+    this.at = at
+    this.epoch = epoch
+    this.next = next
+    this.#saved = saved
+  }
+
+  /** What the units came to is committed. */
+  take(steps: ReadonlyArray<Step>): void {
+    for (const { dueAt, last, live, state, unit } of steps) {
+      unit.standing = { state, last, live, dueAt }
+      this.#changed.add(unit)
+    }
+  }
+
+  /** Those that time alone may change by now. */
+  due(partitionTime: Instant): ReadonlyArray<Unit> {
+    const due: Array<Unit> = []
+    for (const unit of this.units.values()) if (unit.standing.dueAt <= partitionTime) due.push(unit)
+    return due
+  }
+
+  /** What to save in the transaction at hand; undefined: nothing now. */
+  toSave(nowMillis: number, intervalMillis: number): Saving | undefined {
+    if (this.#round === undefined) {
+      // Not all partitions at the same time: saving keeps the processor busy.
+      this.#roundAt ??= nowMillis - (intervalMillis * this.at.partition) / PARTITIONS
+      if (nowMillis - this.#roundAt < intervalMillis) return undefined
+      this.#roundAt = nowMillis
+      if (this.#changed.size === 0 && this.next === this.#saved) return undefined
+      this.#round = { next: this.next, waiting: [...this.#changed] }
+    }
+    const { next, waiting } = this.#round
+    const units = waiting.slice(0, SAVED_AT_ONCE)
+    const upTo = units.length === waiting.length ? next : undefined
+    return { units, states: units.map((unit) => unit.saved()), upTo }
+  }
+
+  saved({ units, upTo }: Saving): void {
+    for (const unit of units) this.#changed.delete(unit)
+    if (upTo !== undefined) {
+      this.#saved = upTo
+      this.#round = undefined
+    } else this.#round?.waiting.splice(0, units.length)
+    this.#forgetIdle()
+  }
+
+  #forgetIdle(): void {
+    let surplus = this.units.size - MAX_IDLE
+    if (surplus <= 0) return
+    for (const [entityId, unit] of this.units) {
+      if (unit.standing.dueAt !== Infinity || this.#changed.has(unit)) continue
+      this.units.delete(entityId)
+      if (--surplus <= 0) return
+    }
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * One entity with all of its rules: they share its readings, are folded at once and saved as one.
+ * @module
+ */
+import { DEFAULT_HORIZON_MICROS, type Fold, type FoldState } from "@argusiq/domain/fold.ts"
+import { advance, emptyState, rebase, refold, toldBy } from "@argusiq/domain/fold-state.ts"
+import type { Instant } from "@argusiq/domain/ids.ts"
+import {
+  type AlarmChanges,
+  alarmChanges,
+  type AlarmEntity,
+  type LiveAlarms,
+  reconciled
+} from "@argusiq/domain/rule/alarm-changes.ts"
+import { type CompiledRule, endedRule } from "@argusiq/domain/rule/compile-rule.ts"
+import {
+  type Asked,
+  askedBy,
+  askedMetrics,
+  entityDue,
+  type EntityRules,
+  entityRules
+} from "@argusiq/domain/rule/entity-rules.ts"
+import type { RuleConfig, RuleVersion } from "@argusiq/domain/rule/rule.ts"
+import type { RuleAlarm, RuleInput } from "@argusiq/domain/rule/rule-fold.ts"
+import type { SavedRuleState, StoredRuleState } from "@argusiq/layers/alarms/RuleStates.ts"
+import type { EntityReading } from "./readReadings.ts"
+
+/** What all units of a process share. */
+export interface Shared {
+  readonly compile: (versions: ReadonlyArray<RuleVersion>) => ReadonlyArray<CompiledRule>
+  readonly gaps: Parameters<typeof entityRules>[1]
+  readonly horizonMicros: number
+  /** The base of no unit passes it. */
+  baseLimit: Instant
+}
+
+/** What a unit has come to, as of a commit. */
+export interface Standing {
+  readonly state: FoldState<EntityRules, RuleInput>
+  /** The newest reading. */
+  readonly last: Pick<RuleInput, "receivedAt" | "ts"> | undefined
+  readonly live: LiveAlarms
+  /** In partition time: when it has to be looked at though nothing comes. Infinity: never. */
+  readonly dueAt: Instant
+}
+
+export interface Step extends Standing, Pick<AlarmChanges, "events" | "rows"> {
+  readonly unit: Unit
+  /** What the base has told. */
+  readonly settled: ReadonlyMap<string, RuleAlarm>
+}
+
+const nothingSettled: Step["settled"] = new Map()
+
+const configOfVersions = (
+  versions: ReadonlyArray<RuleVersion>,
+  { ruleId, ruleVersion }: RuleAlarm
+): RuleConfig | undefined => versions.find(({ id, version }) => id === ruleId && version === ruleVersion)?.config
+
+export class Unit {
+  readonly entity: AlarmEntity
+  readonly #shared: Shared
+  #versions: ReadonlyArray<RuleVersion> = []
+  #rules: ReadonlyArray<CompiledRule> = []
+  #asked: Asked = { keys: new Set(), any: false }
+  #fold: Fold<EntityRules, RuleInput, RuleAlarm>
+  standing: Standing
+  revision: number
+
+  constructor(entity: AlarmEntity, shared: Shared, stored: StoredRuleState | undefined) {
+    this.entity = entity
+    this.#shared = shared
+    this.#fold = entityRules([], shared.gaps)
+    const empty = emptyState(this.#fold)
+    const state = stored === undefined ? empty : { ...empty, ...stored, tip: stored.base }
+    const { base, baseTime, recent, tip } = state
+    this.standing = { state: { base, baseTime, recent, tip }, last: stored?.last, live: new Map(), dueAt: Infinity }
+    this.revision = stored?.revision ?? 0
+  }
+
+  readonly configOf = (alarm: RuleAlarm): RuleConfig | undefined => configOfVersions(this.#versions, alarm)
+
+  /** Whether these are other rules than before. What a rule said that is not among them ends. */
+  learn(versions: ReadonlyArray<RuleVersion>): boolean {
+    if (versions === this.#versions) return false
+    this.#versions = versions
+    const rules = this.#shared.compile(versions)
+    const known = new Set<string>(rules.map(({ ruleId }) => ruleId))
+    const orphans = Object.entries(this.standing.state.tip)
+      .filter(([ruleId]) => !known.has(ruleId))
+      .map(([ruleId, { version }]) => endedRule(ruleId as RuleVersion["id"], version, this.#newest() + 1))
+    this.#rules = [...rules, ...orphans]
+    this.#asked = askedBy(this.#rules)
+    this.#fold = entityRules(this.#rules, this.#shared.gaps)
+    this.standing = { ...this.standing, dueAt: this.#dueOf(this.standing) }
+    return true
+  }
+
+  /** Computes the tip of a state that was loaded. */
+  restore(): void {
+    this.standing = { ...this.standing, state: refold(this.#fold, this.standing.state) }
+    this.standing = { ...this.standing, dueAt: this.#dueOf(this.standing) }
+  }
+
+  inputOf(reading: EntityReading): RuleInput | undefined {
+    const { metrics, quality, readingId, receivedAt, retracted, revision, ts } = reading
+    const isCorrection = retracted === true || (revision ?? 0) > 0
+    const asked = askedMetrics(this.#asked, metrics, quality) ?? (isCorrection ? {} : undefined)
+    if (asked === undefined) return undefined
+    return {
+      ts,
+      readingId,
+      receivedAt,
+      metrics: asked,
+      ...(revision !== undefined && revision > 0 && { revision }),
+      ...(retracted === true && { retracted })
+    }
+  }
+
+  /** What these come to, in any order; nothing is changed yet. */
+  step(inputs: ReadonlyArray<RuleInput>, partitionTime: Instant | undefined): Step {
+    const { live } = this.standing
+    const last = inputs.reduce(
+      (newest, { receivedAt, retracted, ts }) =>
+        retracted === true || (newest !== undefined && ts <= newest.ts) ? newest : { ts, receivedAt },
+      this.standing.last
+    )
+    const until =
+      partitionTime === undefined || last === undefined ? undefined : last.ts + partitionTime - last.receivedAt
+    const { baseLimit, horizonMicros } = this.#shared
+    const advanced = advance(this.#fold, this.standing.state, inputs, {
+      horizonMicros,
+      baseLimit,
+      ...(until !== undefined && last !== undefined && { until: Math.max(until, last.ts) })
+    })
+    const changes = alarmChanges(this.entity, live, advanced, this.configOf)
+    const { settled, state } = advanced
+    const standing = { state, last, live: changes.live }
+    return {
+      unit: this,
+      settled,
+      ...standing,
+      dueAt: this.#dueOf(standing),
+      rows: changes.rows,
+      events: changes.events
+    }
+  }
+
+  /** What the rows of its alarms say against what its state says, and what its base has told since it was saved. */
+  compare(rows: LiveAlarms, settled: Step["settled"] = nothingSettled): Step {
+    const { last, state } = this.standing
+    const said = reconciled(rows, toldBy(this.#fold, state), settled)
+    const changes = alarmChanges(this.entity, rows, said, this.configOf)
+    const standing = { state, last, live: changes.live }
+    return {
+      unit: this,
+      settled,
+      ...standing,
+      dueAt: this.#dueOf(standing),
+      rows: changes.rows,
+      events: changes.events
+    }
+  }
+
+  /** A rebuild has replaced what is older than its base. */
+  replaceBase(stored: StoredRuleState): void {
+    const { state } = rebase(this.#fold, this.standing.state, stored.base, stored.baseTime)
+    this.standing = { ...this.standing, state }
+    this.revision = stored.revision
+  }
+
+  saved(): SavedRuleState {
+    const { dueAt, last, state } = this.standing
+    const { entityId, tenantId } = this.entity
+    const { base, baseTime, recent } = state
+    return {
+      entityId,
+      tenantId,
+      base,
+      baseTime,
+      recent,
+      last,
+      revision: this.revision,
+      dueAt: dueAt === Infinity ? undefined : dueAt
+    }
+  }
+
+  #newest(): Instant {
+    const { last, state } = this.standing
+    return Math.max(last?.ts ?? state.baseTime, state.baseTime, state.passed ?? 0)
+  }
+
+  #dueOf({ last, live, state }: Omit<Standing, "dueAt">): Instant {
+    if (last === undefined) return Infinity
+    let due = entityDue(this.#rules, state.tip, this.#shared.gaps)
+    for (const { alarm, settled } of live.values()) {
+      if (!settled) due = Math.min(due, Math.max(alarm.severityAt, alarm.endedAt ?? 0) + this.#shared.horizonMicros)
+    }
+    return due === Infinity ? Infinity : due + 1 - last.ts + last.receivedAt
+  }
+}
+
+export const sharedOf = (given: Pick<Shared, "compile" | "gaps">, horizonMicros = DEFAULT_HORIZON_MICROS): Shared => ({
+  ...given,
+  horizonMicros,
+  baseLimit: Infinity
+})
