@@ -5,9 +5,11 @@
  */
 import { makeOutage } from "@argusiq/layers/outage.ts"
 import { type Duration, Effect } from "effect"
+import { relayActivities } from "./ActivityRelay.ts"
 import { forgetRemoved, measureDeadLetters } from "./deadLetterCare.ts"
 import { publishRetries, recoverRetries, settleRetries } from "./deadLetterRetries.ts"
 import { relayEvents } from "./Relay.ts"
+import { makeScheduled } from "./schedules.ts"
 
 interface Chore<R> {
   readonly work: Effect.Effect<void, never, R>
@@ -24,6 +26,8 @@ const retries = Effect.andThen(recoverRetries, publishRetries)
 
 export const outboxes = () => [
   chore("Events wait: the bus or the database does not take them", "250 millis", relayEvents),
+  chore("Activities wait: the bus or the database does not take them", "250 millis", relayActivities),
+  chore("Scheduled activities are not made", "5 seconds", makeScheduled),
   chore("Retries of dead letters wait: the bus or the database does not take them", "250 millis", retries),
   chore("What became of retried dead letters cannot be told", "1 second", settleRetries),
   chore("Dead letters cannot be counted", "5 seconds", measureDeadLetters),
