@@ -3,11 +3,12 @@
  * audit copy, live traffic from another process, first nothing beside it, then a replay of all of the history (its readings are
  * missing), then a reprocess job over the same messages. Prints a table.
  *
- *   node bench/replay.ts [--messages 1000000] [--live 1000] [--devices 200]
+ *   node bench/replay.ts [--messages 1000000] [--live 1000] [--devices 200] [--profile DIR]
  * @module
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { parseArgs } from "node:util"
+import { cpuMicros } from "../test/support/processes.ts"
 import { type Superuser } from "../test/support/superuser.ts"
 import { readOptions } from "./options.ts"
 import { spawnLoad } from "./spawnLoad.ts"
@@ -18,22 +19,25 @@ const { values } = parseArgs({
   options: {
     messages: { type: "string", default: "1000000" },
     live: { type: "string", default: "1000" },
-    devices: { type: "string", default: "200" }
+    devices: { type: "string", default: "200" },
+    profile: { type: "string" }
   }
 })
 const messages = Number(values.messages)
 const live = Number(values.live)
 const day = 86_400_000
+/** As dense in time as a million messages a day, whatever their number: what rollups and pages cost depends on it. */
+const historyMillis = (day * messages) / 1_000_000
 const quietSeconds = 20
 
 const round = (value: number) => Number(value.toFixed(1))
 const say = (text: string) => console.error(`${new Date().toISOString().slice(11, 19)} ${text}`)
 
-/** Messages of ten metrics each, one after the other over a day that ended yesterday, from each device in turn. */
+/** Messages of ten metrics each, one after the other from two days ago on, from each device in turn. */
 const fillHistory = async (sql: Superuser, from: number) => {
   await sql.query("set statement_timeout = 0")
   const metrics = Array.from({ length: 10 }, (_, metric) => `"metric_${metric}":${20 + metric}.5`).join(",")
-  const step = `n * interval '${(day * 1_000) / messages} microseconds'`
+  const step = `n * interval '${(historyMillis * 1_000) / messages} microseconds'`
   for (let first = 0; first < messages; first += 100_000) {
     await sql.query(
       `insert into telemetry_raw (message_id, tenant_id, device_id, received_at, payload, size, content_type,
@@ -71,6 +75,12 @@ const completed = async ({ platform }: World, path: string, body: object): Promi
   }
 }
 
+/** Processor time so far, in microseconds. */
+const cpuOf = ({ platform }: World) => ({
+  platform: cpuMicros(platform.pid),
+  postgres: cpuMicros(platform.postgresPid ?? 0, { withDescendants: true })
+})
+
 /** Live messages while something is done: how old they were when they were stored. */
 const beside = async (world: World, name: string, seconds: number, work: () => Promise<number>) => {
   say(name)
@@ -88,8 +98,10 @@ const beside = async (world: World, name: string, seconds: number, work: () => P
   })()
   await sleep(3_000)
   const startedAt = Date.now() * 1_000
+  const before = cpuOf(world)
   const took = await work()
   const endedAt = Date.now() * 1_000
+  const after = cpuOf(world)
   ended = true
   await load
   await sleep(3_000)
@@ -98,6 +110,8 @@ const beside = async (world: World, name: string, seconds: number, work: () => P
     beside: name,
     seconds: round(took),
     "jobs msg/s": name === "nothing" ? 0 : Math.round(messages / took),
+    "platform cpu": round((after.platform - before.platform) / 1e6 / took),
+    "postgres cpu": round((after.postgres - before.postgres) / 1e6 / took),
     "live stored": frames,
     "live p50 ms": round(millis.p50),
     "live p95 ms": round(millis.p95),
@@ -105,7 +119,8 @@ const beside = async (world: World, name: string, seconds: number, work: () => P
   }
 }
 
-const options = readOptions(["--devices", values.devices])
+const profile = values.profile === undefined ? [] : ["--profile", values.profile]
+const options = readOptions(["--devices", values.devices, ...profile])
 if (options === undefined) throw new Error("no options")
 const world = await openWorld(options)
 try {
@@ -113,7 +128,10 @@ try {
   const from = Date.now() - 2 * day
   say(`${messages} messages of history`)
   await fillHistory(sql, from)
-  const span = { startTime: new Date(from).toISOString(), endTime: new Date(from + day + 1_000).toISOString() }
+  const span = {
+    startTime: new Date(from).toISOString(),
+    endTime: new Date(from + historyMillis + 1_000).toISOString()
+  }
   const [type] = await sql.query<{ id: string }>("select id from device_types where name = 'Bench'")
   const rows = [
     await beside(world, "nothing", quietSeconds, async () => {
@@ -129,8 +147,9 @@ try {
   ]
   console.table(rows)
   const [{ n } = { n: 0 }] = await sql.query<{ n: number }>(
-    `select count(*)::int as n from telemetry_frames where ts < to_timestamp(${(from + day + 1_000) / 1_000})`
+    `select count(*)::int as n from telemetry_frames where ts < to_timestamp(${(from + historyMillis + 1_000) / 1_000})`
   )
+  if (values.profile !== undefined) await world.platform.stop()
   console.log(`${n} of ${messages} readings stored`)
   if (n !== messages) process.exitCode = 1
 } catch (error) {

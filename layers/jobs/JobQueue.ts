@@ -40,11 +40,15 @@ export const take = (sql: Sql, kinds: ReadonlyArray<JobKind>, busyLanes: Iterabl
     returning id::text, tenant_id::text as "tenantId", kind, parameters, epoch::text, progress::float8, checkpoint,
       error is not null as "isWaiting"`.pipe(Effect.map((rows) => rows[0]))
 
-/** Stores how far it has come; in the transaction of what was done, where that is rows. Fails when nobody wants it any more. */
+/**
+ * Stores how far it has come; in the transaction of what was done, where that is rows. Fails when nobody wants it any more. The
+ * commit does not wait for the disk: a crash of the machine takes back the last steps with their rows, and they are taken again.
+ */
 export const step = Effect.fnUntraced(function* (sql: Sql, { epoch, id }: Held, progress: number, checkpoint: object) {
   const rows = yield* sql`
     update jobs set progress = ${progress}, checkpoint = ${JSON.stringify(checkpoint)}::text::jsonb, error = null
-    where id = ${id}::uuid and state = 'running' and epoch = ${epoch}::bigint returning id`
+    where id = ${id}::uuid and state = 'running' and epoch = ${epoch}::bigint
+    returning set_config('synchronous_commit', 'off', true)`
   if (rows.length === 0) return yield* new NotWanted()
 })
 

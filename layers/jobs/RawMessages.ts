@@ -160,8 +160,8 @@ export class RawReader {
     const messages = yield* readSpan(this.#sql, this.#tenantId, this.#senders, position, end, limits)
     const last = messages.at(-1)
     const isFull = messages.length === limits.messages || messages.reduce(bytes, 0) >= limits.bytes
-    if (isFull) this.#span = Math.max(this.#span / 2, narrowest)
-    else if (messages.length < limits.messages / 2) this.#span = Math.min(this.#span * 2, widest)
+    if (isFull && last !== undefined) this.#span = Math.max(last.receivedAt - position.receivedAt, narrowest)
+    else this.#span = Math.min(Math.ceil(this.#span * Math.min(limits.messages / messages.length, 2)), widest)
     const next =
       isFull && last !== undefined ? { receivedAt: last.receivedAt, messageId: last.messageId } : positionBefore(end)
     return { messages, next, isFull } satisfies RawPage

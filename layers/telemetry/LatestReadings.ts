@@ -95,8 +95,11 @@ const mergedOf = (readings: ReadonlyArray<Reading>, newest: number): MergedLates
   }
 }
 
-/** One for each device. */
-export const devicesOf = (frames: ReadonlyArray<Frame>): ReadonlyArray<DeviceInBatch> => {
+/** One for each device. Those of `settled` are known to hold newer values already. */
+export const devicesOf = (
+  frames: ReadonlyArray<Frame>,
+  settled: ReadonlySet<string> = new Set()
+): ReadonlyArray<DeviceInBatch> => {
   const devices = new Map<string, { lastSeen: number; readonly moving: Array<number> }>()
   for (const [index, { message, reading }] of frames.entries()) {
     let device = devices.get(reading.deviceId)
@@ -106,6 +109,7 @@ export const devicesOf = (frames: ReadonlyArray<Frame>): ReadonlyArray<DeviceInB
     } else if (message.receivedAt > frames[device.lastSeen]!.message.receivedAt) {
       device.lastSeen = index
     }
+    if (settled.has(reading.deviceId)) continue
     if (movesLatest(reading, message.receivedAt) && !isEmpty(reading.metrics)) device.moving.push(index)
   }
   return Array.from(devices.values(), ({ lastSeen, moving }) => ({

@@ -41,9 +41,13 @@ export class TelemetryStore extends Context.Service<
      * Stores the messages' readings in one statement: in the transaction that the fiber is in, else in its own. A reading that is
      * stored already stays as it is; latest values move only to newer instants; a message counts once in its device's
      * messages_total and in its gateway's, when the first of its readings is stored; with it the transaction of a gateway's
-     * message ends. Fails with Poison when one of the messages can never be stored.
+     * message ends. Fails with Poison when one of the messages can never be stored. `settled`: devices of which every metric that
+     * these readings bring is held at a later instant; their latest values are neither looked at nor locked.
      */
-    storeReadings(messages: ReadonlyArray<NormalizedMessage>): Effect.Effect<void, DatabaseUnavailable | Poison>
+    storeReadings(
+      messages: ReadonlyArray<NormalizedMessage>,
+      settled?: ReadonlySet<string>
+    ): Effect.Effect<void, DatabaseUnavailable | Poison>
     /** Stores what is not there yet, by message id and received-at; else as `storeReadings`. */
     storeRaw(messages: ReadonlyArray<RawMessage>): Effect.Effect<void, DatabaseUnavailable | Poison>
   }
@@ -56,10 +60,10 @@ export class TelemetryStore extends Context.Service<
       const run = (statement: string, parameters: ReadonlyArray<unknown>) =>
         sql.unsafe(statement, parameters).pipe(Effect.mapError(toStoreError), Effect.asVoid)
       return TelemetryStore.of({
-        storeReadings: (messages) =>
+        storeReadings: (messages, settled) =>
           Effect.suspend(() => {
             const stored = deduplicateReadings ? messages : readingsWithFreshIds(messages)
-            const query = readingQuery(stored)
+            const query = readingQuery(stored, settled)
             return query === undefined ? Effect.void : run(query.statement, query.parameters)
           }),
         storeRaw: (messages) =>

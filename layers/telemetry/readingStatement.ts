@@ -9,7 +9,7 @@ import { storableJson } from "@argusiq/domain/storable.ts"
 import { isGatewayMessage } from "@argusiq/domain/transactions.ts"
 import type { PgTypes } from "@effect/sql-pg"
 import { bigintegers, instants, integers, texts, uuids } from "./columns.ts"
-import { mergedLatest } from "./latestStatement.ts"
+import { changesLatest, mergedLatest } from "./latestStatement.ts"
 import { devicesOf, type Frame } from "./LatestReadings.ts"
 import { endedTransactions } from "./transactionStatements.ts"
 
@@ -78,7 +78,8 @@ select frame.entity_id, 'device', frame.tenant_id, coalesce(device.metrics::json
 from device join frame on frame.place = device.newest
 order by frame.entity_id
 on conflict (entity_id) do update set
-  (metrics, newest_ts, older, quality, keys_hash, updated_at) = (${mergedLatest})`
+  (metrics, newest_ts, older, quality, keys_hash, updated_at) = (${mergedLatest})
+where ${changesLatest}`
 
 const deviceStatement = statement(seenDevices, "")
 const gatewayStatement = statement(seenGateways, gatewayMessages)
@@ -118,19 +119,27 @@ export interface ReadingQuery {
   readonly parameters: ReadonlyArray<PgTypes.Parameter>
 }
 
-/** Undefined when there is nothing to store. */
-export const readingQuery = (messages: ReadonlyArray<NormalizedMessage>): ReadingQuery | undefined => {
+/** Undefined when there is nothing to store. Latest values of the devices of `settled` are left alone. */
+export const readingQuery = (
+  messages: ReadonlyArray<NormalizedMessage>,
+  settled: ReadonlySet<string> = new Set()
+): ReadingQuery | undefined => {
   const frames = framesOf(messages)
   const ofGateways = gatewayMessagesOf(messages)
   if (ofGateways.length > 0) {
-    const parameters = [...readingParameters(frames), ...gatewayParameters(ofGateways)]
+    const parameters = [...readingParameters(frames, settled), ...gatewayParameters(ofGateways)]
     return { statement: gatewayStatement, parameters }
   }
-  return frames.length === 0 ? undefined : { statement: deviceStatement, parameters: readingParameters(frames) }
+  return frames.length === 0
+    ? undefined
+    : { statement: deviceStatement, parameters: readingParameters(frames, settled) }
 }
 
-const readingParameters = (frames: ReadonlyArray<Frame>): ReadonlyArray<PgTypes.Parameter> => {
-  const devices = devicesOf(frames)
+const readingParameters = (
+  frames: ReadonlyArray<Frame>,
+  settled: ReadonlySet<string>
+): ReadonlyArray<PgTypes.Parameter> => {
+  const devices = devicesOf(frames, settled)
   return [
     uuids(frames.map(({ message }) => message.tenantId)),
     uuids(frames.map(({ reading }) => reading.deviceId)),

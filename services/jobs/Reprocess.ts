@@ -16,7 +16,7 @@ import { makeReprocessing, type Reprocessed, type ReprocessedPage } from "./repr
 import { type Throttle } from "./throttle.ts"
 
 /** One transaction; few enough that neither the database nor this process is kept from live messages for long. */
-const AT_ONCE = { messages: 500, bytes: 262_144 }
+const AT_ONCE = { messages: 1_000, bytes: 524_288 }
 const LOOK_AGAIN = 500
 /** Usually the last messages are stored within a few seconds. */
 const PATIENCE = 15_000

@@ -82,6 +82,7 @@ export const rawWriter: Effect.Effect<Consumer, never, TelemetryStore> = Effect.
     group: Groups.rawCopy,
     topics: [Topics.raw, BRIDGE_DEAD_LETTERS],
     offsets: "postgres",
+    maxWaitMillis: 250, // nobody waits for it
     process
   }
 })

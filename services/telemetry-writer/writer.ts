@@ -65,7 +65,7 @@ export const writer: Effect.Effect<Consumer, never, TelemetryStore> = Effect.gen
       yield* pause(message.readings.length)
     }
     if (messages.length === 0) return { publish: [], deadLetters }
-    const stored = Effect.forEach(statementsOf(messages), store.storeReadings, { discard: true })
+    const stored = Effect.forEach(statementsOf(messages), (part) => store.storeReadings(part), { discard: true })
     return { publish: [], deadLetters, store: Effect.andThen(stored, count(readings, receivedAt)) }
   })
 

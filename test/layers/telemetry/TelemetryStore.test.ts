@@ -287,6 +287,32 @@ layer(Layer.provideMerge(TelemetryStore.layer, testDatabase), { excludeTestServi
       })
   )
 
+  it.effect("writes latest values again only for what is newer or not held yet", () =>
+    Effect.gen(function* () {
+      const store = yield* TelemetryStore
+      const sql = yield* PipelineSql
+      const tenantId = yield* insertOrganization()
+      const deviceId = randomUUID()
+      const writerOfLatest = () =>
+        Effect.map(
+          sql<{ xmin: string }>`select xmin::text from entity_latest where entity_id = ${deviceId}::uuid`,
+          ([row]) => row?.xmin
+        )
+      const storeAt = (ts: number, metrics: Record<string, number>) =>
+        store.storeReadings([normalizedMessage({ deviceId, tenantId, receivedAt: ts, ts, metrics })])
+      yield* storeAt(now, { a: 1, b: 2 })
+      const first = yield* writerOfLatest()
+      yield* storeAt(now - second, { a: 0, b: 0 })
+      yield* storeAt(now - second, { b: 0 })
+      assert.strictEqual(yield* writerOfLatest(), first)
+      yield* storeAt(now - second, { b: 0, c: 3 })
+      const held = { a: { v: 1, ts: now }, b: { v: 2, ts: now }, c: { v: 3, ts: now - second } }
+      assert.deepStrictEqual(yield* latestOf(deviceId), held)
+      yield* storeAt(now - second / 2, { c: 4 })
+      assert.deepStrictEqual(yield* latestOf(deviceId), { ...held, c: { v: 4, ts: now - second / 2 } })
+    })
+  )
+
   it.effect("counts a message without metrics and leaves the latest values alone", () =>
     Effect.gen(function* () {
       const store = yield* TelemetryStore
