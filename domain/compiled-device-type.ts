@@ -6,13 +6,13 @@ import { Result, Schema } from "effect"
 import { compileChunking, type CompiledChunking } from "./chunks.ts"
 import { compileDemultiplexer, type Demultiplexer } from "./demultiplex.ts"
 import { ChunkingConfig, type DeviceTypeConfig } from "./device-type.ts"
-import { compileExtraction, type Extracted, type Extractor, type Problem } from "./extract.ts"
+import { compileExtraction, type Extractor, type Problem } from "./extract.ts"
 import { compilePath, type PathReader } from "./json-path.ts"
 import { compileMessageSchema, type SchemaCheck } from "./json-schema.ts"
 import { compileAdapter } from "./protocol/compile.ts"
 import { type Decoder } from "./protocol/decoder.ts"
 import { compilePortSplitter, type PortSplitter } from "./rtu.ts"
-import { unitConversion } from "./units.ts"
+import { compileTransformations, type Transform } from "./transformations.ts"
 
 export interface CompiledDeviceType {
   readonly config: DeviceTypeConfig
@@ -24,8 +24,7 @@ export interface CompiledDeviceType {
   readonly checkSchema: SchemaCheck | undefined
   readonly extract: Extractor
   readonly timestampReaders: ReadonlyArray<PathReader> // the first present wins
-  /** Changes the extracted metrics in place, in the order of the transformation rules. */
-  readonly transform: ((extracted: Extracted) => void) | undefined
+  readonly transform: Transform | undefined
   /** The unit of each metric that has one, after the transformations. */
   readonly units: ReadonlyMap<string, string>
 }
@@ -36,57 +35,6 @@ export class InvalidDeviceType extends Schema.TaggedError<InvalidDeviceType>()("
 }) {
   override get message(): string {
     return this.problems.map(({ message, path }) => `${path}: ${message}`).join("\n")
-  }
-}
-
-interface Conversion {
-  readonly key: string
-  readonly convert: (value: number) => number
-}
-
-const compileTransformations = (
-  config: DeviceTypeConfig,
-  units: Map<string, string>,
-  problems: Array<Problem>
-): CompiledDeviceType["transform"] => {
-  const conversions: Array<Conversion> = []
-  config.transformationRules.forEach((rule, index) => {
-    const path = `$.transformationRules[${index}]`
-    if (rule.kind === "expression") {
-      problems.push({
-        path: `${path}.kind`,
-        message: "Expressions are not supported by this version: use unit conversions."
-      })
-      return
-    }
-    const key = rule.metricKey
-    const from = units.get(key)
-    const type = Object.hasOwn(config.extractionRules, key) ? config.extractionRules[key]?.type : undefined
-    if (type !== "numeric" || from === undefined) {
-      const message = `There is no numeric extraction rule with a unit for the metric "${key}" to convert from.`
-      problems.push({ path: `${path}.metricKey`, message })
-      return
-    }
-    const conversion = unitConversion(from, rule.to)
-    if (Result.isFailure(conversion)) problems.push({ path: `${path}.to`, message: conversion.failure })
-    else {
-      units.set(key, rule.to)
-      conversions.push({ key, convert: conversion.success })
-    }
-  })
-  if (conversions.length === 0) return undefined
-  return (extracted) => {
-    for (const { convert, key } of conversions) {
-      const value = extracted.metrics[key]
-      if (typeof value !== "number") continue
-      const converted = convert(value)
-      if (Number.isFinite(converted)) extracted.metrics[key] = converted
-      else {
-        delete extracted.metrics[key]
-        delete extracted.quality[key]
-        extracted.skipped++
-      }
-    }
   }
 }
 

@@ -6,6 +6,7 @@
 import { Result } from "effect"
 import { type CompiledDeviceType, compileDeviceType, type InvalidDeviceType } from "./compiled-device-type.ts"
 import { type DeviceTypeConfig } from "./device-type.ts"
+import { type Evaluate } from "./expression/expression.ts"
 import { type Instant } from "./ids.ts"
 import { encodedBytes, isSequence, type PayloadEncoding, runMessages, trialBytes, type TrialRun } from "./trial-run.ts"
 
@@ -37,13 +38,15 @@ const missing = (compiled: CompiledDeviceType): ReadonlyArray<ConfigurationFault
  * What a payload would become, were it received at `receivedAt`: nothing is stored and no device is asked.
  * @param childType of a gateway: the version of its children's type in force
  * @param encoding how the payload is written; as test vectors write it when absent
+ * @param evaluate for expressions that do not run in process; they fail when absent
  */
 export const tryPayload = (
   config: DeviceTypeConfig,
   payload: unknown,
   receivedAt: Instant,
   childType?: CompiledDeviceType,
-  encoding?: PayloadEncoding
+  encoding?: PayloadEncoding,
+  evaluate?: Evaluate
 ): Result.Result<TrialRun, ReadonlyArray<ConfigurationFault>> => {
   const compiled = compileDeviceType(config)
   if (Result.isFailure(compiled)) return Result.fail(faultsOf(compiled.failure))
@@ -58,7 +61,9 @@ export const tryPayload = (
     return Result.fail([{ path: "payload", message: `must be text of the encoding ${encoding}` }])
   }
   const isAlone = !isSequence(compiled.success, payload)
-  return Result.succeed(runMessages(compiled.success, isAlone ? messages[0]! : messages, receivedAt, childType))
+  return Result.succeed(
+    runMessages(compiled.success, isAlone ? messages[0]! : messages, receivedAt, childType, evaluate)
+  )
 }
 
 /** Numbers count as equal within a part in 10⁹: scales and units are floating-point arithmetic. */
@@ -82,7 +87,8 @@ const isSame = (left: unknown, right: unknown): boolean => {
 export const publicationFaults = (
   config: DeviceTypeConfig,
   receivedAt: Instant,
-  childType?: CompiledDeviceType
+  childType?: CompiledDeviceType,
+  evaluate?: Evaluate
 ): ReadonlyArray<ConfigurationFault> => {
   const compiled = compileDeviceType(config)
   if (Result.isFailure(compiled)) return faultsOf(compiled.failure)
@@ -90,7 +96,7 @@ export const publicationFaults = (
   if (faults.length > 0) return faults
   return config.testVectors.flatMap(({ expected, name, payload }, index): ReadonlyArray<ConfigurationFault> => {
     const path = `config.testVectors[${index}]`
-    const tried = tryPayload(config, payload, receivedAt, childType)
+    const tried = tryPayload(config, payload, receivedAt, childType, undefined, evaluate)
     if (Result.isFailure(tried)) return tried.failure
     const [failure] = tried.success.failures
     if (failure !== undefined) {

@@ -8,6 +8,7 @@ import { Result, Schema } from "effect"
 import { type CompiledDeviceType } from "./compiled-device-type.ts"
 import { type DeviceTypeConfig } from "./device-type.ts"
 import { type ConfigurationFault, publicationFaults } from "./device-type-trial.ts"
+import { type Evaluate } from "./expression/expression.ts"
 import { type Instant } from "./ids.ts"
 
 /** A published version comes into force so much later, so that every process knows of it before. */
@@ -43,7 +44,10 @@ export class GateClosed extends Schema.TaggedError<GateClosed>()("GateClosed", {
  * When a version published at `now` comes into force: at once where nothing came before it, since the first version applies to
  * everything earlier too; else two seconds later, and always after the version before it, whose clock may have been ahead.
  */
-export const effectiveAtOf = (published: ReadonlyArray<PublishedVersion>, now: Instant): Instant => {
+export const effectiveAtOf = (
+  published: ReadonlyArray<Pick<PublishedVersion, "effectiveAt">>,
+  now: Instant
+): Instant => {
   const last = published.at(-1)
   return last === undefined ? now : Math.max(now + MICROS_UNTIL_IN_FORCE, last.effectiveAt + 1)
 }
@@ -54,9 +58,10 @@ const gated = (
   config: DeviceTypeConfig,
   published: ReadonlyArray<PublishedVersion>,
   now: Instant,
-  childType: CompiledDeviceType | undefined
+  childType: CompiledDeviceType | undefined,
+  evaluate: Evaluate | undefined
 ): Result.Result<PublishedVersion, GateClosed> => {
-  const faults: ReadonlyArray<ConfigurationFault> = publicationFaults(config, now, childType)
+  const faults: ReadonlyArray<ConfigurationFault> = publicationFaults(config, now, childType, evaluate)
   if (faults.length > 0) return Result.fail(new GateClosed({ faults }))
   return Result.succeed({ number: nextNumber(published), effectiveAt: effectiveAtOf(published, now), config })
 }
@@ -65,17 +70,19 @@ const gated = (
  * Publishes the draft, unless its test vectors or its configuration say no.
  * @param published oldest first
  * @param childType of a gateway: the version of its children's type in force, for the test vectors
+ * @param evaluate for expressions that do not run in process; a test vector that needs one fails when absent
  */
 export const decidePublish = (
   draft: Draft | undefined,
   published: ReadonlyArray<PublishedVersion>,
   now: Instant,
-  childType?: CompiledDeviceType
+  childType?: CompiledDeviceType,
+  evaluate?: Evaluate
 ): Result.Result<Publication, NothingToPublish | GateClosed> => {
   if (draft === undefined) {
     return Result.fail(new NothingToPublish({ message: "There is no draft to publish: write one first." }))
   }
-  return Result.map(gated(draft.config, published, now, childType), (version) => ({ version }))
+  return Result.map(gated(draft.config, published, now, childType, evaluate), (version) => ({ version }))
 }
 
 /**
@@ -87,7 +94,8 @@ export const decideRollback = (
   draft: Draft | undefined,
   published: ReadonlyArray<PublishedVersion>,
   now: Instant,
-  childType?: CompiledDeviceType
+  childType?: CompiledDeviceType,
+  evaluate?: Evaluate
 ): Result.Result<Publication, NothingToPublish | GateClosed> => {
   const target = published.find(({ number }) => number === to)
   if (target === undefined) {
@@ -97,7 +105,7 @@ export const decideRollback = (
   if (target === published.at(-1)) {
     return Result.fail(new NothingToPublish({ message: `Version ${to} is the one in force already.` }))
   }
-  return Result.map(gated(target.config, published, now, childType), (version) => ({
+  return Result.map(gated(target.config, published, now, childType, evaluate), (version) => ({
     version,
     ...(draft !== undefined && { draftNumber: version.number + 1 })
   }))

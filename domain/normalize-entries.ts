@@ -6,6 +6,8 @@ import { hash } from "node:crypto"
 import { type CompiledDeviceType } from "./compiled-device-type.ts"
 import { type FailedEntry } from "./demultiplex.ts"
 import { Poison } from "./errors.ts"
+import { type Evaluate } from "./expression/expression.ts"
+import { evaluateHere } from "./expression/memo.ts"
 import { Extracted } from "./extract.ts"
 import { type Instant } from "./ids.ts"
 import { judgeClock, metadataOf, type ReadingOrigin, readingsOf } from "./normalize.ts"
@@ -23,6 +25,7 @@ export interface EntriesMessage {
   readonly receivedAt: Instant
   /** The version that an entry was stamped with, or why its entry cannot be processed. */
   readonly typeOf: (deviceTypeId: string, version: number) => CompiledDeviceType | Poison
+  readonly evaluate?: Evaluate // absent: only what runs in process
 }
 
 export interface NormalizedEntries {
@@ -62,7 +65,8 @@ const normalizeEntry = (input: EntriesMessage, entry: Entry, into: Array<Reading
   const found = new Extracted()
   const failure = compiled.extract(payload, found)
   if (failure !== undefined) return failure
-  compiled.transform?.(found)
+  const untransformed = compiled.transform?.(found, input.evaluate ?? evaluateHere)
+  if (untransformed !== undefined) return untransformed
   const extracted = port === undefined ? found : ofPort(found, port)
   const { clock, ts, uncertain } =
     deviceTimestamp === undefined

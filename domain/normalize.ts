@@ -6,6 +6,8 @@ import { hash } from "node:crypto"
 import { Result } from "effect"
 import { type CompiledDeviceType } from "./compiled-device-type.ts"
 import { Poison } from "./errors.ts"
+import { type Evaluate } from "./expression/expression.ts"
+import { evaluateHere } from "./expression/memo.ts"
 import { Extracted } from "./extract.ts"
 import { type Instant } from "./ids.ts"
 import { type NormalizedMessage, type Reading } from "./readings.ts"
@@ -34,6 +36,7 @@ export interface EndpointMessage {
   readonly contentType: string // what the device said of the payload; the adapter is chosen by the device type
   readonly payload: Uint8Array
   readonly aliases?: AliasTable // of a stateful adapter: what the device's payload before left
+  readonly evaluate?: Evaluate // absent: only what runs in process
 }
 
 export interface Normalized {
@@ -148,7 +151,8 @@ export const normalizeEndpoint = (input: EndpointMessage): Result.Result<Normali
   const extracted = new Extracted()
   const failure = compiled.extract(root, extracted)
   if (failure !== undefined) return Result.fail(failure)
-  compiled.transform?.(extracted)
+  const untransformed = compiled.transform?.(extracted, input.evaluate ?? evaluateHere)
+  if (untransformed !== undefined) return Result.fail(untransformed)
   const { clock, ts, uncertain } = measuredAt(compiled, root, receivedAt)
   if (uncertain) extracted.doubt()
   const metadata = metadataOf(root)

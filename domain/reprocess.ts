@@ -7,6 +7,7 @@ import { Result, Schema } from "effect"
 import { type CompiledDeviceType } from "./compiled-device-type.ts"
 import { type Demultiplexed, demultiplex, gatewayLimits, resolveChildren, type ResolvedChild } from "./demultiplex.ts"
 import { Poison } from "./errors.ts"
+import { type Evaluate } from "./expression/expression.ts"
 import { DeviceTypeId, Instant } from "./ids.ts"
 import { normalizeEndpoint, openPayload } from "./normalize.ts"
 import { normalizeEntries } from "./normalize-entries.ts"
@@ -36,6 +37,7 @@ export interface SentMessage {
   readonly deviceTypeId: string
   readonly typeVersion: number
   readonly compiled: CompiledDeviceType
+  readonly evaluate?: Evaluate // absent: only what runs in process
 }
 
 export type Opened =
@@ -60,8 +62,16 @@ const noStrategy = (mode: string) =>
   })
 
 const normalized = (sent: SentMessage, value: LogicalDevices, typeOf: TypeOf) => {
-  const { deviceId, messageId, receivedAt, tenantId } = sent
-  const { failed, message } = normalizeEntries({ value, messageId, tenantId, deviceId, receivedAt, typeOf })
+  const { deviceId, evaluate, messageId, receivedAt, tenantId } = sent
+  const { failed, message } = normalizeEntries({
+    value,
+    messageId,
+    tenantId,
+    deviceId,
+    receivedAt,
+    typeOf,
+    ...(evaluate !== undefined && { evaluate })
+  })
   return { _tag: "Normalized", message, failed: failed.length } as const
 }
 

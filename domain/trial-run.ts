@@ -7,6 +7,8 @@ import { collectChunk, type Chunk, type ChunkGroup, digestOf } from "./chunks.ts
 import { type CompiledDeviceType } from "./compiled-device-type.ts"
 import { childDeviceId, demultiplex, type FailedEntry, gatewayLimits, resolveChildren } from "./demultiplex.ts"
 import { Poison } from "./errors.ts"
+import { type Evaluate } from "./expression/expression.ts"
+import { evaluateHere } from "./expression/memo.ts"
 import { Extracted } from "./extract.ts"
 import { type DeviceId, type DeviceTypeId, type Instant } from "./ids.ts"
 import { normalizeEndpoint, openPayload } from "./normalize.ts"
@@ -97,10 +99,17 @@ class Run {
   readonly compiled: CompiledDeviceType
   readonly receivedAt: Instant
   readonly childType: CompiledDeviceType | undefined
-  constructor(compiled: CompiledDeviceType, receivedAt: Instant, childType: CompiledDeviceType | undefined) {
+  readonly evaluate: Evaluate
+  constructor(
+    compiled: CompiledDeviceType,
+    receivedAt: Instant,
+    childType: CompiledDeviceType | undefined,
+    evaluate: Evaluate
+  ) {
     this.compiled = compiled
     this.receivedAt = receivedAt
     this.childType = childType
+    this.evaluate = evaluate
   }
 
   fail(message: number, error: Poison, entry?: number): void {
@@ -149,6 +158,7 @@ class Run {
       deviceTypeId: nobody,
       contentType: "application/json",
       payload,
+      evaluate: this.evaluate,
       ...(aliases !== undefined && { aliases })
     })
     if (Result.isFailure(normalized)) return this.fail(message, normalized.failure)
@@ -173,7 +183,8 @@ class Run {
       deviceId: nobody,
       receivedAt,
       value: split.success.value,
-      typeOf: () => type ?? unknownType
+      typeOf: () => type ?? unknownType,
+      evaluate: this.evaluate
     })
     for (const { error, index } of [...split.success.failed, ...normalized.failed]) this.fail(message, error, index)
     this.skipped += normalized.skipped
@@ -257,9 +268,10 @@ export const runMessages = (
   compiled: CompiledDeviceType,
   sent: Uint8Array | ReadonlyArray<Uint8Array>,
   receivedAt: Instant,
-  childType?: CompiledDeviceType
+  childType?: CompiledDeviceType,
+  evaluate: Evaluate = evaluateHere
 ): TrialRun => {
-  const run = new Run(compiled, receivedAt, childType)
+  const run = new Run(compiled, receivedAt, childType, evaluate)
   if (sent instanceof Uint8Array) run.one(0, sent)
   else if (sent.length === 0) {
     run.fail(0, new Poison({ reason: "Undecodable", message: "There is no message in the array.", offset: 0 }))

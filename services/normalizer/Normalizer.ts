@@ -5,13 +5,17 @@
  */
 import type { CompiledDeviceType } from "@argusiq/domain/compiled-device-type.ts"
 import type { Poison } from "@argusiq/domain/errors.ts"
+import type { Evaluate } from "@argusiq/domain/expression/expression.ts"
 import { encodeNormalized, type EndpointMessage, normalizeEndpoint } from "@argusiq/domain/normalize.ts"
+import type { AliasTable } from "@argusiq/domain/protocol/decoder.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
 import { Topics } from "@argusiq/domain/topics.ts"
 import type { BusRecord, StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import type { Consumer, Outcome } from "@argusiq/layers/bus/Consumer.ts"
 import { type DeviceTypeVersions, Profiles } from "@argusiq/layers/profiles/Profiles.ts"
 import { compiledVersion, stampOf, typesOfVersions } from "@argusiq/layers/profiles/stampedVersions.ts"
+import { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
+import { eachWithExpressions } from "@argusiq/layers/sandbox/withExpressions.ts"
 import { type AliasBatch, AliasStore } from "@argusiq/layers/telemetry/AliasStore.ts"
 import { Effect, Metric, Result } from "effect"
 import { normalizeLogicalDevices } from "./logicalDevices.ts"
@@ -41,15 +45,30 @@ const statefulOf = (
   return areThere ? records.filter((record) => isStateful(compiledVersion(stampOf(record), types))) : []
 }
 
-const normalize = (
+/** What one record comes to, with the expressions that are known: to be called again when more are. */
+type Normalize = (evaluate: Evaluate) => Result.Result<Normalized, Poison>
+
+/** A record's aliases are taken once, by the first call, since they have their place in the order of the batch. */
+const decodingOnce = (record: StoredRecord, aliases: AliasBatch, message: EndpointMessage) => {
+  let known: AliasTable | undefined
+  return (evaluate: Evaluate) => {
+    if (known !== undefined) return normalizeEndpoint({ ...message, evaluate, aliases: known })
+    return aliases.through(record, (table) => {
+      known = table
+      return normalizeEndpoint({ ...message, evaluate, aliases: table })
+    })
+  }
+}
+
+const normalizing = (
   record: StoredRecord,
   types: ReadonlyMap<string, DeviceTypeVersions>,
   aliases: AliasBatch
-): Result.Result<Normalized, Poison> => {
+): Normalize => {
   const { headers } = record
   const stamp = stampOf(record)
   const compiled = compiledVersion(stamp, types)
-  if (Result.isFailure(compiled)) return Result.fail(compiled.failure)
+  if (Result.isFailure(compiled)) return () => Result.fail(compiled.failure)
   const endpointMessage: EndpointMessage = {
     compiled: compiled.success,
     typeVersion: stamp.number,
@@ -61,20 +80,25 @@ const normalize = (
     contentType: headers["content-type"] ?? "application/json",
     payload: record.value
   }
-  const result = compiled.success.decoder.stateful
-    ? aliases.through(record, (known) => normalizeEndpoint({ ...endpointMessage, aliases: known }))
-    : normalizeEndpoint(endpointMessage)
-  if (Result.isFailure(result)) return Result.fail(result.failure)
-  const { message, skipped } = result.success
-  return Result.map(encodeNormalized(message), (value) => {
-    const { "retry-group": _, ...envelope } = headers
-    return { skipped, record: { topic: Topics.normalized, key: record.key, value, headers: envelope } }
-  })
+  const decode = compiled.success.decoder.stateful
+    ? decodingOnce(record, aliases, endpointMessage)
+    : (evaluate: Evaluate) => normalizeEndpoint({ ...endpointMessage, evaluate })
+  return (evaluate) => {
+    const result = decode(evaluate)
+    if (Result.isFailure(result)) return Result.fail(result.failure)
+    const { message, skipped } = result.success
+    return Result.map(encodeNormalized(message), (value) => {
+      const { "retry-group": _, ...envelope } = headers
+      const of = { ...envelope, "readings-of": "sender" }
+      return { skipped, record: { topic: Topics.normalized, key: record.key, value, headers: of } }
+    })
+  }
 }
 
-export const normalizer: Effect.Effect<Consumer, never, Profiles | AliasStore> = Effect.gen(function* () {
+export const normalizer: Effect.Effect<Consumer, never, Profiles | AliasStore | Sandbox> = Effect.gen(function* () {
   const profiles = yield* Profiles
   const aliasStore = yield* AliasStore
+  const sandbox = yield* Sandbox
 
   const normalizeEndpoints = Effect.fnUntraced(function* (records: ReadonlyArray<StoredRecord>) {
     const types = yield* typesOfVersions(profiles, records.map(stampOf))
@@ -82,12 +106,13 @@ export const normalizer: Effect.Effect<Consumer, never, Profiles | AliasStore> =
     const publish: Array<BusRecord> = []
     const deadLetters: Array<Outcome["deadLetters"][number]> = []
     let skipped = 0
-    for (const record of records) {
-      const result = normalize(record, types, aliases)
+    const normalizations = records.map((record) => normalizing(record, types, aliases))
+    const results = yield* eachWithExpressions(sandbox, normalizations, (normalize, evaluate) => normalize(evaluate))
+    for (const [index, result] of results.entries()) {
       if (Result.isSuccess(result)) {
         publish.push(result.success.record)
         skipped += result.success.skipped
-      } else deadLetters.push({ record, error: result.failure })
+      } else deadLetters.push({ record: records[index]!, error: result.failure })
     }
     yield* aliases.save
     return { publish, deadLetters, skipped }
@@ -95,7 +120,7 @@ export const normalizer: Effect.Effect<Consumer, never, Profiles | AliasStore> =
 
   const process: Consumer["process"] = Effect.fnUntraced(function* ({ records, topic }) {
     const { deadLetters, publish, skipped } = yield* topic === Topics.logicalDevices
-      ? normalizeLogicalDevices(profiles, records)
+      ? normalizeLogicalDevices(profiles, sandbox, records)
       : normalizeEndpoints(records)
     yield* Metric.update(normalized, publish.length)
     yield* Metric.update(skippedMetrics, skipped)

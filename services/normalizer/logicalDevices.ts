@@ -15,6 +15,8 @@ import type { Outcome } from "@argusiq/layers/bus/Consumer.ts"
 import { makePauses } from "@argusiq/layers/bus/pauses.ts"
 import type { DeviceTypeVersions, Profiles } from "@argusiq/layers/profiles/Profiles.ts"
 import { compiledVersion, typesOfVersions, type VersionKey } from "@argusiq/layers/profiles/stampedVersions.ts"
+import type { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
+import { eachWithExpressions } from "@argusiq/layers/sandbox/withExpressions.ts"
 import { Effect, Result } from "effect"
 
 const decoder = new TextDecoder()
@@ -89,6 +91,7 @@ const goesOnEmpty = ({ record, value }: Opened): boolean =>
 
 export const normalizeLogicalDevices = Effect.fnUntraced(function* (
   profiles: Profiles["Service"],
+  sandbox: Sandbox["Service"],
   records: ReadonlyArray<StoredRecord>
 ) {
   const publish: Array<BusRecord> = []
@@ -98,29 +101,37 @@ export const normalizeLogicalDevices = Effect.fnUntraced(function* (
   const types = yield* typesOfVersions(profiles, versionsIn(all.filter(isOpened)))
   const typeOf = typeOfVersion(types)
   const pause = makePauses()
-  for (const one of all) {
-    if (!isOpened(one)) {
-      deadLetters.push(one)
-      continue
-    }
-    const { record, value } = restamped(one, types)
-    const { "retry-group": _, ...headers } = record.headers
-    const result = normalizeEntries({
-      value,
-      messageId: headers["message-id"]!,
-      tenantId: headers["tenant-id"]!,
-      deviceId: headers["device-id"]!,
-      receivedAt: Number(headers["received-at"]),
-      typeOf
-    })
-    skipped += result.skipped
-    deadLetters.push(...entryLetters(record, result.failed))
-    if (result.message.readings.length > 0 || goesOnEmpty(one)) {
+  const results = yield* eachWithExpressions(
+    sandbox,
+    all,
+    (one, evaluate) => {
+      if (!isOpened(one)) return undefined
+      const { record, value } = restamped(one, types)
+      return normalizeEntries({
+        value,
+        messageId: record.headers["message-id"]!,
+        tenantId: record.headers["tenant-id"]!,
+        deviceId: record.headers["device-id"]!,
+        receivedAt: Number(record.headers["received-at"]),
+        typeOf,
+        evaluate
+      })
+    },
+    (one) => (isOpened(one) ? pause(one.value.entries.length) : Effect.void)
+  )
+  for (const [index, result] of results.entries()) {
+    const one = all[index]!
+    if (!isOpened(one)) deadLetters.push(one)
+    else if (result !== undefined) {
+      const { record } = one
+      const { "retry-group": _, ...headers } = record.headers
+      skipped += result.skipped
+      deadLetters.push(...entryLetters(record, result.failed))
+      if (result.message.readings.length === 0 && !goesOnEmpty(one)) continue
       const encoded = encodeNormalized(result.message)
       if (Result.isFailure(encoded)) deadLetters.push({ record, error: encoded.failure })
       else publish.push({ topic: Topics.normalized, key: record.key, value: encoded.success, headers })
     }
-    yield* pause(value.entries.length)
   }
   return { publish, deadLetters, skipped }
 })

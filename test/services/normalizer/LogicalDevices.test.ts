@@ -4,6 +4,7 @@ import { deadLetterTopic, Topics } from "@argusiq/domain/topics.ts"
 import { Bus, type BusRecord } from "@argusiq/layers/bus/Bus.ts"
 import { runConsumer } from "@argusiq/layers/bus/Consumer.ts"
 import * as ProfileCache from "@argusiq/layers/profiles/ProfileCache.ts"
+import { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
 import { AliasStore } from "@argusiq/layers/telemetry/AliasStore.ts"
 import { normalizer } from "@argusiq/normalizer/Normalizer.ts"
 import { Effect, Layer } from "effect"
@@ -14,7 +15,7 @@ import { rawRecord, recordsOf, testBus } from "../dispatcher/topics.ts"
 
 const running = Layer.effectDiscard(Effect.flatMap(normalizer, (consumer) => Effect.forkScoped(runConsumer(consumer))))
 const world = running.pipe(
-  Layer.provideMerge(Layer.mergeAll(ProfileCache.layer({ size: 1_000 }), AliasStore.layer, testBus)),
+  Layer.provideMerge(Layer.mergeAll(ProfileCache.layer({ size: 1_000 }), AliasStore.layer, Sandbox.layer, testBus)),
   Layer.provideMerge(testDatabase)
 )
 

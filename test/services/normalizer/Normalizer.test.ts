@@ -4,6 +4,7 @@ import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import { runConsumer } from "@argusiq/layers/bus/Consumer.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import * as ProfileCache from "@argusiq/layers/profiles/ProfileCache.ts"
+import { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
 import { AliasStore } from "@argusiq/layers/telemetry/AliasStore.ts"
 import { normalizer } from "@argusiq/normalizer/Normalizer.ts"
 import { Effect, Layer, Metric } from "effect"
@@ -14,7 +15,7 @@ import { awaitRecords, rawRecord, recordsOf, testBus } from "../dispatcher/topic
 const running = Layer.effectDiscard(Effect.flatMap(normalizer, (consumer) => Effect.forkScoped(runConsumer(consumer))))
 
 const world = running.pipe(
-  Layer.provideMerge(Layer.mergeAll(ProfileCache.layer({ size: 1_000 }), AliasStore.layer, testBus)),
+  Layer.provideMerge(Layer.mergeAll(ProfileCache.layer({ size: 1_000 }), AliasStore.layer, Sandbox.layer, testBus)),
   Layer.provideMerge(testDatabase)
 )
 
@@ -106,5 +107,48 @@ layer(world, { excludeTestServices: true })("the normalizer", (it) => {
       const letters = (yield* recordsOf(deadLetterTopic(Topics.endpoint))).filter(({ key }) => key === device.deviceId)
       assert.deepStrictEqual(letters, [])
     })
+  )
+
+  it.effect(
+    "evaluates expressions in process and in the sandbox; one that fails or takes too long hurts only its message",
+    () =>
+      Effect.gen(function* () {
+        const bus = yield* Bus
+        const before = (yield* recordsOf(Topics.normalized)).length
+        const lettersBefore = (yield* recordsOf(deadLetterTopic(Topics.endpoint))).length
+        const device = yield* insertEndpoint({
+          processingMode: "endpoint",
+          extractionRules: {
+            a: { path: "$.a", type: "numeric" },
+            text: { path: "$.text", type: "text" }
+          },
+          transformationRules: [
+            { kind: "expression", metricKey: "double", expression: "a * 2" },
+            { kind: "expression", metricKey: "matched", expression: "$exists($match(text, /^(x+)+$/))" },
+            { kind: "expression", metricKey: "label", expression: "$join([text, $string(double)], ':')" }
+          ]
+        })
+        const isOurs = ({ key }: { readonly key: string | null }) => key === device.deviceId
+        yield* bus.publish([
+          dispatched(device, '{"a":1,"text":"x"}'),
+          dispatched(device, JSON.stringify({ a: 2, text: `${"x".repeat(60)}y` })),
+          dispatched(device, '{"a":3,"text":"y"}'),
+          dispatched(device, '{"a":4}')
+        ])
+        const records = (yield* awaitRecords(Topics.normalized, before + 3)).filter(isOurs)
+        const letters = (yield* awaitRecords(deadLetterTopic(Topics.endpoint), lettersBefore + 1)).filter(isOurs)
+        assert.deepStrictEqual(
+          records.map(({ value }) => JSON.parse(Buffer.from(value).toString()).readings[0].metrics),
+          [
+            { a: 1, text: "x", double: 2, matched: true, label: "x:2" },
+            { a: 3, text: "y", double: 6, matched: false, label: "y:6" },
+            { a: 4, double: 8, matched: false, label: "8" }
+          ]
+        )
+        assert.deepStrictEqual(
+          letters.map(({ headers }) => [headers["dlq-reason"], headers["dlq-path"]]),
+          [["ExpressionTimeout", "$.transformationRules[1].expression"]]
+        )
+      })
   )
 })
