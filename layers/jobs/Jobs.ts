@@ -5,6 +5,7 @@
 import { type DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import { type Job, type JobKind, type JobState } from "@argusiq/domain/http/jobs.ts"
 import { isoFromMicros } from "@argusiq/domain/http/scalars.ts"
+import { type RebuildParameters } from "@argusiq/domain/rebuild.ts"
 import { type ReplayParameters } from "@argusiq/domain/replay.ts"
 import { type ReprocessParameters } from "@argusiq/domain/reprocess.ts"
 import { Context, Effect, Layer, Schema } from "effect"
@@ -13,7 +14,8 @@ import { inTenantOf } from "../database/inTenant.ts"
 import { AppSql } from "../database/Sql.ts"
 import { type Actor } from "../registry/Devices.ts"
 import { newId } from "../registry/newId.ts"
-import { NotRegistered, orUnavailable, WrongState } from "../registry/refusals.ts"
+import { BadReference, NotRegistered, orUnavailable, WrongState } from "../registry/refusals.ts"
+import { countScope, draftOf } from "./rebuildScope.ts"
 
 /** There is no such job, or not in this organisation. */
 export class UnknownJob extends Schema.TaggedError<UnknownJob>()("UnknownJob", {}) {}
@@ -44,7 +46,7 @@ const toJob = (row: JobRow): Job => ({
   error: row.error
 })
 
-/** A job that has just been asked for, with how many messages it has before it; of a topic at most so many. */
+/** A job that has just been asked for, with how many messages, or entities, it has before it; of a topic at most so many. */
 export interface Requested {
   readonly jobId: string
   readonly messages: number
@@ -67,6 +69,11 @@ export class Jobs extends Context.Service<
       actor: Actor,
       parameters: Omit<ReprocessParameters, "version"> & { readonly version?: number }
     ): Effect.Effect<Requested, NotRegistered | WrongState | DatabaseUnavailable>
+    /** Refused where the scope names what the organisation does not have, or a draft that does not exist. */
+    rebuild(
+      actor: Actor,
+      parameters: RebuildParameters
+    ): Effect.Effect<Requested, BadReference | NotRegistered | WrongState | DatabaseUnavailable>
     /** Newest first, at most 500. */
     list(actor: Actor): Effect.Effect<ReadonlyArray<Job>, DatabaseUnavailable>
     get(actor: Actor, id: string): Effect.Effect<Job, UnknownJob | DatabaseUnavailable>
@@ -154,6 +161,51 @@ export class Jobs extends Context.Service<
           }).pipe(scoped(actor), orUnavailable)
       )
 
+      const requireScope = Effect.fnUntraced(function* (entityType: "asset" | "device", { scope }: RebuildParameters) {
+        const messages = yield* countScope(sql, entityType, scope)
+        if (scope.kind === "entities" && messages < new Set(scope.ids).size) {
+          return yield* new NotRegistered({ what: entityType })
+        }
+        if (scope.kind === "type") {
+          const table = sql(entityType === "asset" ? "asset_types" : "device_types")
+          const rows = yield* sql`select from ${table} where id = ${scope.id}::uuid`
+          if (rows.length === 0) {
+            return yield* new NotRegistered({ what: entityType === "asset" ? "asset type" : "device type" })
+          }
+        }
+        if (scope.kind === "group") {
+          if (entityType === "device") {
+            return yield* new BadReference({
+              path: "scope.kind",
+              message: "groups are of assets: choose all, type or entities"
+            })
+          }
+          const rows = yield* sql`select from asset_groups where id = ${scope.id}::uuid`
+          if (rows.length === 0) return yield* new NotRegistered({ what: "asset group" })
+        }
+        return messages
+      })
+
+      const rebuild = Effect.fn("Jobs.rebuild")((actor: Actor, parameters: RebuildParameters) =>
+        Effect.gen(function* () {
+          const { configuration, scope } = parameters
+          const entityType = parameters.what === "assets" ? "asset" : parameters.entityType
+          const messages = yield* requireScope(entityType, parameters)
+          if (configuration === "draft") {
+            if (scope.kind !== "type") {
+              const message = "a draft is of one asset type: name it by { kind: type, id }"
+              return yield* new BadReference({ path: "scope", message })
+            }
+            if ((yield* draftOf(sql, scope.id)) === undefined) {
+              return yield* new WrongState({
+                message: "The asset type has no draft: make one, or rebuild as published."
+              })
+            }
+          }
+          return yield* insert(actor, "rebuild", parameters, messages)
+        }).pipe(scoped(actor), orUnavailable)
+      )
+
       const list = Effect.fn("Jobs.list")((actor: Actor) =>
         sql<JobRow>`select ${columns} from jobs order by created_at desc, id limit 500`.pipe(
           scoped(actor),
@@ -179,7 +231,7 @@ export class Jobs extends Context.Service<
         }).pipe(scoped(actor), orUnavailable)
       )
 
-      return Jobs.of({ replay, reprocess, list, get, cancel })
+      return Jobs.of({ replay, reprocess, rebuild, list, get, cancel })
     })
   )
 }

@@ -10,6 +10,7 @@ import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import * as JobQueue from "@argusiq/layers/jobs/JobQueue.ts"
 import { Cause, type Duration, Effect, Latch, Metric, Schema } from "effect"
 import { type SqlError } from "effect/sql/SqlError"
+import { rebuild } from "./Rebuild.ts"
 import { replay } from "./Replay.ts"
 import { reprocess } from "./Reprocess.ts"
 import { makeThrottle, type Throttle } from "./throttle.ts"
@@ -27,8 +28,9 @@ const MOST_AT_ONCE = 8
 
 /** False when it has to wait. */
 const work = Effect.fnUntraced(function* (job: JobQueue.TakenJob, throttle: Throttle) {
-  if (job.kind !== "replay") return yield* reprocess(job, throttle)
-  yield* replay(job, throttle)
+  if (job.kind === "reprocess") return yield* reprocess(job, throttle)
+  if (job.kind === "replay") yield* replay(job, throttle)
+  else yield* rebuild(job, throttle)
   return true
 })
 
@@ -107,7 +109,7 @@ const workOff = Effect.fnUntraced(function* (lock: AdvisoryLock, throttle: Throt
   while (true) {
     yield* lock.check
     freed.closeUnsafe()
-    const job = running < MOST_AT_ONCE ? yield* JobQueue.take(sql, ["replay", "reprocess"], busy) : undefined
+    const job = running < MOST_AT_ONCE ? yield* JobQueue.take(sql, ["replay", "reprocess", "rebuild"], busy) : undefined
     if (job === undefined) {
       yield* Effect.timeoutOption(freed.await, LOOK_FOR_JOBS)
       continue

@@ -18,9 +18,18 @@ const relayed = Metric.withAttributes(Metric.counter("argusiq_events_relayed_tot
   service: "jobs"
 })
 
-interface EventRow extends Omit<SystemEvent, "occurredAt"> {
+interface EventRow extends Omit<SystemEvent, "alarmId" | "occurredAt" | "ruleId"> {
   readonly occurredAt: bigint
+  readonly ruleId: NonNullable<SystemEvent["ruleId"]> | null
+  readonly alarmId: string | null
 }
+
+const eventOf = ({ alarmId, occurredAt, ruleId, ...row }: EventRow): SystemEvent => ({
+  ...row,
+  occurredAt: Number(occurredAt),
+  ...(ruleId !== null && { ruleId }),
+  ...(alarmId !== null && { alarmId })
+})
 
 /**
  * Publishes what waits, and answers how many that were. A row may have been committed without waiting for the disk: it is
@@ -35,6 +44,7 @@ export const relayEvents = Effect.gen(function* () {
     const rows = yield* sql<EventRow>`
       select id, tenant_id as "tenantId", entity_type as "entityType", entity_id as "entityId",
         (extract(epoch from occurred_at) * 1000000)::bigint as "occurredAt", event_type as "eventType", severity,
+        rule_id as "ruleId", alarm_id as "alarmId",
         case when octet_length(payload::text) <= ${MAX_PAYLOAD_BYTES} then payload
           else jsonb_build_object('omittedBytes', octet_length(payload::text)) end as payload
       from system_events where published_at is null order by sequence limit ${MOST_AT_ONCE}`
@@ -42,7 +52,7 @@ export const relayEvents = Effect.gen(function* () {
     reach("read")
     yield* flushed(sql)
     reach("flushed")
-    yield* bus.publish(rows.map((row) => eventRecord({ ...row, occurredAt: Number(row.occurredAt) })))
+    yield* bus.publish(rows.map((row) => eventRecord(eventOf(row))))
     reach("published")
     yield* sql`update system_events set published_at = clock_timestamp()
       where id = any(${uuids(rows.map(({ id }) => id))})`

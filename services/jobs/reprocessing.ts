@@ -23,10 +23,12 @@ import { findGenerations } from "@argusiq/layers/jobs/generations.ts"
 import { positionBefore, RawReader } from "@argusiq/layers/jobs/RawMessages.ts"
 import { type DeviceTypeVersions, Profiles } from "@argusiq/layers/profiles/Profiles.ts"
 import { compiledVersion, typesOfVersions } from "@argusiq/layers/profiles/stampedVersions.ts"
+import { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
+import { eachWithExpressions } from "@argusiq/layers/sandbox/withExpressions.ts"
 import { type AliasBatch, AliasStore } from "@argusiq/layers/telemetry/AliasStore.ts"
 import { Effect, Result } from "effect"
 import { type Children, makeChildren } from "./children.ts"
-import { headersOf, open, sentOf, type Underway, type Version } from "./underway.ts"
+import { headersOf, opening, sentOf, type Underway, type Version } from "./underway.ts"
 
 /** A message and what takes the place of its readings. */
 export interface Reprocessed {
@@ -54,6 +56,13 @@ const PAGE = { messages: 2_000, bytes: 4 * 1_048_576 }
 
 type Types = ReadonlyMap<string, DeviceTypeVersions>
 
+/** What becomes of the message at a place in the page, once the expressions that it needs are known. */
+interface Opening {
+  readonly index: number
+  readonly open: ReturnType<typeof opening>
+  readonly whole?: Underway["whole"]
+}
+
 /** In which all readings are the sender's. */
 const ownModes: ReadonlySet<string | undefined> = new Set(["endpoint", "rtu_multiport"])
 const modeOf = (compiled: DeviceTypeVersions["versions"][number]["compiled"]) =>
@@ -64,6 +73,7 @@ export const makeReprocessing = Effect.fnUntraced(function* (tenantId: string, p
   const sql = yield* PipelineSql
   const profiles = yield* Profiles
   const aliasStore = yield* AliasStore
+  const sandbox = yield* Sandbox
   const childrenOf = yield* makeChildren
   const assemblies = new Map<string, ChunkAssembly>()
 
@@ -116,6 +126,7 @@ export const makeReprocessing = Effect.fnUntraced(function* (tenantId: string, p
     )
 
     const underway: Array<Underway> = []
+    const openings: Array<Opening> = []
     const wholes: Array<{ readonly index: number; readonly whole: Whole }> = []
     const pause = makePauses()
     for (const [index, raw] of page.entries()) {
@@ -128,7 +139,8 @@ export const makeReprocessing = Effect.fnUntraced(function* (tenantId: string, p
       const { deviceTypeId, version } = applied
       const { chunking } = version.compiled
       if (chunking === undefined) {
-        underway.push(open(sentOf(raw, deviceTypeId, version), raw, aliases))
+        openings.push({ index, open: opening(sentOf(raw, deviceTypeId, version), raw, aliases) })
+        underway.push({ raw })
         continue
       }
       const assembly = yield* assemblyOf(raw, version.compiled)
@@ -139,7 +151,14 @@ export const makeReprocessing = Effect.fnUntraced(function* (tenantId: string, p
         underway.push({ raw })
       }
     }
-    yield* openWholes(page, versions, wholes, underway, aliases)
+    openings.push(...(yield* openingsOfWholes(page, versions, wholes, aliases)))
+    const opened = yield* eachWithExpressions(
+      sandbox,
+      openings,
+      ({ open }, evaluate) => open(evaluate),
+      () => pause(PAUSE_COST)
+    )
+    for (const [place, { index, whole }] of openings.entries()) underway[index] = { ...opened[place]!, whole }
     yield* aliases.save
     const isOwn = ({ deviceTypeId }: { readonly deviceTypeId: string }) =>
       types.get(deviceTypeId)?.versions.every(({ compiled }) => ownModes.has(modeOf(compiled))) === true
@@ -149,12 +168,11 @@ export const makeReprocessing = Effect.fnUntraced(function* (tenantId: string, p
     } satisfies ReprocessedPage
   })
 
-  /** Puts each whole in the place of the chunk that has completed it. */
-  const openWholes = Effect.fnUntraced(function* (
+  /** Each whole takes the place of the chunk that has completed it. */
+  const openingsOfWholes = Effect.fnUntraced(function* (
     page: ReadonlyArray<RawCopy>,
     versions: ReadonlyArray<{ readonly deviceTypeId: string; readonly version: Version } | undefined>,
     wholes: ReadonlyArray<{ readonly index: number; readonly whole: Whole }>,
-    underway: Array<Underway>,
     aliases: AliasBatch
   ) {
     const generationOf = yield* findGenerations(
@@ -162,7 +180,7 @@ export const makeReprocessing = Effect.fnUntraced(function* (tenantId: string, p
       tenantId,
       wholes.map(({ index, whole }) => ({ gatewayId: page[index]!.deviceId, ...whole }))
     )
-    for (const { index, whole } of wholes) {
+    return wholes.map(({ index, whole }): Opening => {
       const raw = page[index]!
       const { deviceTypeId, version } = versions[index]!
       const gatewayId = raw.deviceId
@@ -173,8 +191,8 @@ export const makeReprocessing = Effect.fnUntraced(function* (tenantId: string, p
         receivedAt: whole.receivedAt,
         payload: whole.payload
       }
-      underway[index] = { ...open(sent, raw, aliases), whole: { gatewayId, receivedAt: whole.receivedAt } }
-    }
+      return { index, open: opening(sent, raw, aliases), whole: { gatewayId, receivedAt: whole.receivedAt } }
+    })
   })
 
   const complete = Effect.fnUntraced(function* (underway: ReadonlyArray<Underway>, types: Types) {
@@ -188,11 +206,18 @@ export const makeReprocessing = Effect.fnUntraced(function* (tenantId: string, p
     const typeOf: TypeOf = (deviceTypeId, number) => Result.merge(compiledVersion({ deviceTypeId, number }, allTypes))
     const finished: Array<Reprocessed> = []
     const pause = makePauses()
-    for (const { failed = 0, isKept = false, opened, raw, sent, whole } of underway) {
-      const result =
-        opened?._tag === "Children" && sent !== undefined
-          ? normalizeChildren(sent, opened, (identifier) => resolve(childOf, allTypes, sent, identifier), typeOf)
-          : opened
+    const results = yield* eachWithExpressions(
+      sandbox,
+      underway,
+      ({ opened, sent }, evaluate) => {
+        if (opened?._tag !== "Children" || sent === undefined) return opened
+        const childNamed = (identifier: string) => resolve(childOf, allTypes, sent, identifier)
+        return normalizeChildren({ ...sent, evaluate }, opened, childNamed, typeOf)
+      },
+      ({ opened }) => (opened?._tag === "Children" ? pause(opened.children.entries.length) : Effect.void)
+    )
+    for (const [index, { failed = 0, isKept = false, opened, raw, whole }] of underway.entries()) {
+      const result = results[index]
       const { messageId, receivedAt } = raw
       if (result?._tag !== "Normalized") {
         finished.push({ messageId, receivedAt, message: undefined, whole, isKept, failed })
@@ -201,7 +226,6 @@ export const makeReprocessing = Effect.fnUntraced(function* (tenantId: string, p
       // A gateway was heard also where nothing comes of its message.
       const isHeard = opened?._tag === "Children" || result.message.readings.length > 0
       const message = isHeard ? result.message : undefined
-      yield* pause(result.message.readings.length)
       finished.push({ messageId, receivedAt, message, whole, isKept, failed: failed + result.failed })
     }
     return finished

@@ -3,7 +3,9 @@
  * @module
  */
 import { type CompiledDeviceType } from "@argusiq/domain/compiled-device-type.ts"
+import { type Evaluate } from "@argusiq/domain/expression/expression.ts"
 import { type Instant } from "@argusiq/domain/ids.ts"
+import { type AliasTable } from "@argusiq/domain/protocol/decoder.ts"
 import { type RawCopy } from "@argusiq/domain/replay.ts"
 import { type Opened, openMessage, type SentMessage } from "@argusiq/domain/reprocess.ts"
 import { type AliasBatch } from "@argusiq/layers/telemetry/AliasStore.ts"
@@ -43,11 +45,23 @@ export const sentOf = (raw: RawCopy, deviceTypeId: string, { compiled, number }:
   compiled
 })
 
-export const open = (sent: SentMessage, raw: RawCopy, aliases: AliasBatch): Underway => {
+/**
+ * What a message comes to with the expressions that are known, to be called again when more are. Its aliases are taken by the first
+ * call, since they have their place in the order of the page.
+ */
+export const opening = (sent: SentMessage, raw: RawCopy, aliases: AliasBatch) => {
   const isStateful = sent.compiled.decoder.stateful
-  const result = isStateful
-    ? aliases.through({ headers: headersOf(raw) }, (left) => openMessage(sent, left))
-    : openMessage(sent)
-  if (Result.isSuccess(result)) return { raw, sent, opened: result.success.opened }
-  return { raw, failed: 1, isKept: isStateful && result.failure.reason === "Undecodable" }
+  let known: AliasTable | undefined
+  const openedWith = (evaluated: SentMessage) => {
+    if (!isStateful || known !== undefined) return openMessage(evaluated, known)
+    return aliases.through({ headers: headersOf(raw) }, (left) => {
+      known = left
+      return openMessage(evaluated, left)
+    })
+  }
+  return (evaluate: Evaluate): Underway => {
+    const result = openedWith({ ...sent, evaluate })
+    if (Result.isSuccess(result)) return { raw, sent, opened: result.success.opened }
+    return { raw, failed: 1, isKept: isStateful && result.failure.reason === "Undecodable" }
+  }
 }

@@ -15,6 +15,7 @@ import * as LocalBus from "@argusiq/layers/bus/local/LocalBus.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import * as ProfileCache from "@argusiq/layers/profiles/ProfileCache.ts"
 import { GatewayChildren } from "@argusiq/layers/registry/GatewayChildren.ts"
+import { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
 import { AliasStore } from "@argusiq/layers/telemetry/AliasStore.ts"
 import { Chunks } from "@argusiq/layers/telemetry/Chunks.ts"
 import { TelemetryStore } from "@argusiq/layers/telemetry/TelemetryStore.ts"
@@ -195,6 +196,7 @@ export const runChunkKills = Effect.fnUntraced(function* (plan: ChunkKillPlan) {
         Transactions.layer,
         GatewayChildren.layer,
         AliasStore.layer,
+        Sandbox.layer,
         TelemetryStore.layer,
         Layer.fresh(bus)
       )

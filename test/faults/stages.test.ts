@@ -2,7 +2,7 @@ import { demux } from "@argusiq/demux/Demux.ts"
 import { failpoints as demuxPlaces } from "@argusiq/demux/Failpoints.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
 import { deadLetterTopic, Topics } from "@argusiq/domain/topics.ts"
-import { failpoints as relayPlaces } from "@argusiq/jobs/Failpoints.ts"
+import { relayPlaces } from "@argusiq/jobs/Failpoints.ts"
 import { relayEvents } from "@argusiq/jobs/Relay.ts"
 import { Bus, type BusRecord, type StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import { type Consumer, runConsumer } from "@argusiq/layers/bus/Consumer.ts"
@@ -11,6 +11,7 @@ import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import * as ProfileCache from "@argusiq/layers/profiles/ProfileCache.ts"
 import { GatewayChildren } from "@argusiq/layers/registry/GatewayChildren.ts"
 import { AliasStore } from "@argusiq/layers/telemetry/AliasStore.ts"
+import { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
 import { TelemetryStore } from "@argusiq/layers/telemetry/TelemetryStore.ts"
 import { Transactions } from "@argusiq/layers/telemetry/Transactions.ts"
 import { normalizer } from "@argusiq/normalizer/Normalizer.ts"
@@ -99,6 +100,7 @@ layer(testDatabase, { excludeTestServices: true })("killed at any place", (it) =
               Transactions.layer,
               GatewayChildren.layer,
               AliasStore.layer,
+              Sandbox.layer,
               TelemetryStore.layer,
               Layer.fresh(log.bus)
             )

@@ -8,6 +8,7 @@ import { type KillPlan, runKills } from "../kills.ts"
 import { type Verdict } from "../ledger.ts"
 import { MAX_RSS_ANON_BYTES } from "../memory.ts"
 import { type AwayPlan, runPostgresAway } from "../postgresAway.ts"
+import { assetDay } from "./assetRuns.ts"
 import { chunkKills } from "./chunkKills.ts"
 import { chunkTimeout } from "./chunkTimeout.ts"
 import { clusterRuns } from "./clusterRuns.ts"
@@ -107,6 +108,11 @@ const runs: ReadonlyArray<Run> = [
     name: "chunk-timeout",
     shows: "an incomplete message is reported within 95 s of its first chunk",
     run: chunkTimeout
+  },
+  {
+    name: "assets",
+    shows: "a day of 200 assets, killed 60 times: live, rebuilt and backtested are the same",
+    run: assetDay(seed, { devices: 120, assets: 200, parents: 10, hours: 24, everySeconds: 60, times: 4 })
   },
   ...clusterRuns(seed)
 ]

@@ -8,10 +8,13 @@ import { dispatcher } from "@argusiq/dispatcher/Dispatcher.ts"
 import { Bus, type BusRecord } from "@argusiq/layers/bus/Bus.ts"
 import { runConsumer } from "@argusiq/layers/bus/Consumer.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
+import * as AssetCache from "@argusiq/layers/profiles/AssetCache.ts"
 import * as ProfileCache from "@argusiq/layers/profiles/ProfileCache.ts"
+import * as RuleCache from "@argusiq/layers/profiles/RuleCache.ts"
 import { backlog } from "@argusiq/layers/jobs/LiveTraffic.ts"
 import { Jobs } from "@argusiq/layers/jobs/Jobs.ts"
 import { GatewayChildren } from "@argusiq/layers/registry/GatewayChildren.ts"
+import { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
 import { AliasStore } from "@argusiq/layers/telemetry/AliasStore.ts"
 import { Chunks } from "@argusiq/layers/telemetry/Chunks.ts"
 import * as Rollups from "@argusiq/layers/telemetry/Rollups.ts"
@@ -33,13 +36,18 @@ const running = Layer.effectDiscard(
   })
 )
 
+const profiles = RuleCache.layer({ size: 1_000 }).pipe(
+  Layer.provideMerge(Layer.merge(ProfileCache.layer({ size: 1_000 }), AssetCache.layer({ size: 1_000 })))
+)
+
 const stores = Layer.mergeAll(
-  ProfileCache.layer({ size: 1_000 }),
+  profiles,
   GatewayChildren.layer,
   Chunks.layer,
   Transactions.layer,
   TelemetryStore.layer,
   AliasStore.layer,
+  Sandbox.layer,
   Jobs.layer
 )
 
