@@ -6,7 +6,9 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 COPY domain/package.json domain/
 COPY layers/package.json layers/
+COPY services/activity-creator/package.json services/activity-creator/
 COPY services/api/package.json services/api/
+COPY services/asset-health/package.json services/asset-health/
 COPY services/bridge/package.json services/bridge/
 COPY services/chunker/package.json services/chunker/
 COPY services/demux/package.json services/demux/

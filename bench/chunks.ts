@@ -19,6 +19,7 @@ import * as Migrate from "@argusiq/layers/database/migrate.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import * as ProfileCache from "@argusiq/layers/profiles/ProfileCache.ts"
 import { GatewayChildren } from "@argusiq/layers/registry/GatewayChildren.ts"
+import { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
 import { AliasStore } from "@argusiq/layers/telemetry/AliasStore.ts"
 import { Chunks } from "@argusiq/layers/telemetry/Chunks.ts"
 import { TelemetryStore } from "@argusiq/layers/telemetry/TelemetryStore.ts"
@@ -179,6 +180,7 @@ const world = Layer.mergeAll(
   Transactions.layer,
   GatewayChildren.layer,
   AliasStore.layer,
+  Sandbox.layer,
   TelemetryStore.layer
 ).pipe(
   Layer.provideMerge(

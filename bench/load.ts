@@ -7,6 +7,7 @@
  */
 import { readFileSync } from "node:fs"
 import { setTimeout as sleep } from "node:timers/promises"
+import { Breaches, LONGEST_BREACH_SECONDS } from "./breaches.ts"
 import { type Credentials, type Lane, openLanes, type Target } from "./lanes.ts"
 import { messageWriter, nowMicros } from "./messages.ts"
 import { type Percentiles, percentiles, Reservoir } from "./percentiles.ts"
@@ -23,6 +24,8 @@ export interface LoadPlan {
   readonly metrics: number
   readonly children?: number // in each message; absent or 0: the devices are no gateways
   readonly window: number
+  /** Beside a paced load; `first` as in {@link Breaches}. None in the last seconds, so that each comes to its end. */
+  readonly breaches?: { readonly perSecond: number; readonly first: number }
   /** One after the other without a pause. */
   readonly phases: ReadonlyArray<Phase>
 }
@@ -38,6 +41,7 @@ export interface LoadResult {
   readonly lastAcknowledgedAtMicros: number
   readonly acknowledgeMillis: Percentiles
   readonly cpuMicros: number
+  readonly breaches: ReadonlyArray<number> // by kind
 }
 
 const SAMPLES = 200_000
@@ -53,6 +57,10 @@ const run = async (plan: LoadPlan): Promise<LoadResult> => {
   const waits = new Reservoir(SAMPLES)
   const sentAt = new Map<number, number>()
   const payload = messageWriter(plan.metrics, plan.children)
+  const breaches = new Breaches(
+    plan.devices.map(({ id }) => id),
+    plan.breaches?.first ?? 0
+  )
   const turns = new Map<Lane, number>()
   const publish = (lane: Lane) => {
     const turn = turns.get(lane) ?? 0
@@ -62,7 +70,7 @@ const run = async (plan: LoadPlan): Promise<LoadResult> => {
     const sequence = sent++
     const now = nowMicros()
     sentAt.set(sequence, now)
-    lane.publish({ sequence, payload: payload(sequence, now), deviceId: device.id })
+    lane.publish({ sequence, payload: breaches.payload(device.id, now) ?? payload(sequence, now), deviceId: device.id })
   }
   const lanes = openLanes(plan.target, plan.devices, plan.window, (lane, sequence) => {
     acknowledged += 1
@@ -84,9 +92,13 @@ const run = async (plan: LoadPlan): Promise<LoadResult> => {
   const paced = async (seconds: number, perSecond: number) => {
     let before = performance.now()
     const endsAt = before + seconds * 1000
+    const noBreachesFrom = endsAt - (LONGEST_BREACH_SECONDS + (3 * plan.devices.length) / perSecond) * 1_000
     let owed = 0
+    let owedBreaches = 0
     for (let now = before; now < endsAt; now = performance.now()) {
       owed = Math.min(owed + ((now - before) * perSecond) / 1000, perSecond)
+      if (now < noBreachesFrom) owedBreaches += ((now - before) * (plan.breaches?.perSecond ?? 0)) / 1000
+      for (; owedBreaches >= 1; owedBreaches -= 1) breaches.begin()
       before = now
       for (let refused = 0; owed >= 1 && refused < lanes.length;) {
         const lane = lanes[nextLane++ % lanes.length] as Lane
@@ -114,7 +126,15 @@ const run = async (plan: LoadPlan): Promise<LoadResult> => {
   for (const lane of lanes) lane.close()
   const cpu = process.cpuUsage(cpuBefore)
   const acknowledgeMillis = percentiles(waits.values)
-  return { sent, acknowledged, phases, lastAcknowledgedAtMicros, acknowledgeMillis, cpuMicros: cpu.user + cpu.system }
+  return {
+    sent,
+    acknowledged,
+    phases,
+    lastAcknowledgedAtMicros,
+    acknowledgeMillis,
+    cpuMicros: cpu.user + cpu.system,
+    breaches: breaches.sent
+  }
 }
 
 if (import.meta.main) {

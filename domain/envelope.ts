@@ -25,6 +25,14 @@ export const EnvelopeHeaders = Schema.Struct({
   "retry-of": Schema.optionalKey(Uuid), // dead letter being retried
   "retry-entry": Schema.optionalKey(Schema.FiniteFromString),
   "config-at": Schema.optionalKey(InstantFromString), // a retry: instead of received-at, for the choice of configuration
+  "readings-of": Schema.optionalKey(Schema.Literal("sender")), // of a normalized message that holds no other device's readings
   "retry-group": Schema.optionalKey(Schema.String) // the one group that takes it; dropped from what that group publishes
 })
 export type EnvelopeHeaders = typeof EnvelopeHeaders.Type
+
+/**
+ * The device whose readings alone a normalized message holds, told without opening it; undefined where there may be those of
+ * others too.
+ */
+export const onlyDeviceOf = (headers: Readonly<Record<string, string>>): string | undefined =>
+  headers["readings-of"] === "sender" ? headers["device-id"] : undefined

@@ -13,6 +13,8 @@ export const TenantId = Uuid.pipe(Schema.brand("TenantId")) // `organizationId` 
 export const DeviceId = Uuid.pipe(Schema.brand("DeviceId")) // an auto-created child: v5(tenant, gateway, logical identifier)
 export const DeviceTypeId = Uuid.pipe(Schema.brand("DeviceTypeId"))
 export const AssetId = Uuid.pipe(Schema.brand("AssetId"))
+export const AssetTypeId = Uuid.pipe(Schema.brand("AssetTypeId"))
+export const LinkId = Uuid.pipe(Schema.brand("LinkId"))
 export const RuleId = Uuid.pipe(Schema.brand("RuleId"))
 export const MessageId = Uuid.pipe(Schema.brand("MessageId")) // v7 from the bridge: one per acknowledgement
 /** v5(entity, timestamp, SHA-256 of the entry's JSON, index in the message, part): the identity of what was measured. */
@@ -21,6 +23,9 @@ export type TenantId = typeof TenantId.Type
 export type DeviceId = typeof DeviceId.Type
 export type DeviceTypeId = typeof DeviceTypeId.Type
 export type AssetId = typeof AssetId.Type
+export type AssetTypeId = typeof AssetTypeId.Type
+export type LinkId = typeof LinkId.Type
+export type RuleId = typeof RuleId.Type
 export type MessageId = typeof MessageId.Type
 export type ReadingId = typeof ReadingId.Type
 /** Any text of 1 to 500 UTF-16 units that PostgreSQL and JavaScript can hold as a key. */

@@ -30,7 +30,10 @@ export const Topics = {
   logicalDevices: "telemetry.logical_devices.v1",
   normalized: "telemetry.normalized.v1",
   connections: "device.connections.v1",
-  events: "events.v1"
+  assetReadings: "telemetry.asset_readings.v1",
+  asset: "telemetry.asset.v1",
+  events: "events.v1",
+  activities: "activities.created.v1"
 } as const
 
 const retained = (name: string, retentionDays: number, retentionGibibytes: number): Topic => ({
@@ -50,7 +53,10 @@ const sources: ReadonlyArray<Topic> = [
   retained(Topics.logicalDevices, 1, 5),
   retained(Topics.normalized, 1, 5),
   retained(Topics.connections, 1, 5),
-  retained(Topics.events, 30, 2)
+  retained(Topics.assetReadings, 1, 5),
+  retained(Topics.asset, 1, 5),
+  retained(Topics.events, 30, 2),
+  retained(Topics.activities, 30, 2)
 ]
 
 /** The dead-letter topic of a consumed topic. */

@@ -34,6 +34,9 @@ export interface Consumer<R = never> {
   /** The partitions of the same number, of all topics, are one member's. */
   readonly together?: boolean
   readonly offsets: "bus" | "postgres"
+  /** How long a partition that has just had a batch waits for more to come together: each batch has its price. 5; one that was idle
+   * is handed out at once. */
+  readonly maxWaitMillis?: number
   /** `partitionTime`: received-at of the last record while there is lag, else that of the groups feeding the partition, the clock only on
    * the first topic; never backwards. The same records, rows and configuration must
    * give the same outcome. `epoch`: of the partition's assignment; what a service remembers of the partition counts only within it. */

@@ -1,18 +1,19 @@
 /**
- * Reads a request before its handler does: a body of at most 1 MiB and 64 levels, and the path of every fault in it.
+ * Reads a request before its handler does: a body of at most 1 MiB and 64 levels, or a file of the size that its endpoint
+ * allows, and the path of every fault in it.
  * @module
  */
 import { faultPath } from "@argusiq/domain/http/fault-path.ts"
 import { BodyTooLarge, type Fault, InternalFault, InvalidRequest } from "@argusiq/domain/http/problems.ts"
-import { ReadableRequest } from "@argusiq/domain/http/security.ts"
+import { LargestBody, ReadableRequest } from "@argusiq/domain/http/security.ts"
 import { checkStructure } from "@argusiq/domain/scan.ts"
-import { ByteSize, Effect, Layer, SchemaIssue, type Types } from "effect"
+import { ByteSize, Context, Effect, Layer, Option, SchemaIssue, type Types } from "effect"
 import { HttpIncomingMessage, HttpMethod, HttpServerRequest } from "effect/http"
 import { HttpApiError } from "effect/http-api"
 
 const mostBytes = 1_048_576
 
-const tooLarge = new BodyTooLarge({ detail: `The body may have at most ${mostBytes} bytes.` })
+const tooLarge = (most: number) => new BodyTooLarge({ detail: `The body may have at most ${most} bytes.` })
 const structureFaults = {
   PayloadTooDeep: new InvalidRequest({ detail: "The body is nested more than 64 levels deep." }),
   TooManyMetrics: new InvalidRequest({ detail: "The body has more than 10000 keys." })
@@ -27,24 +28,27 @@ const faultsOf = (error: HttpApiError.HttpApiSchemaError): ReadonlyArray<Fault> 
     message
   }))
 
-/** Read here, under the limit, and kept by the request: the handler decodes the same text. */
-const checkBody = Effect.gen(function* () {
+/** Read here, under the limit, and kept by the request: the handler decodes the same body. `largest`: of a file. */
+const checkBody = Effect.fnUntraced(function* (largest: number | undefined) {
   const request = yield* HttpServerRequest.HttpServerRequest
   if (!HttpMethod.hasBody(request.method)) return
-  if (Number(request.headers["content-length"] ?? 0) > mostBytes) return yield* tooLarge
-  const text = yield* request.text.pipe(
-    Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(mostBytes)),
-    Effect.mapError(() => tooLarge)
+  const most = largest ?? mostBytes
+  if (Number(request.headers["content-length"] ?? 0) > most) return yield* tooLarge(most)
+  const body: Effect.Effect<unknown, unknown> = largest === undefined ? request.text : request.arrayBuffer
+  const read = yield* body.pipe(
+    Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(most)),
+    Effect.mapError(() => tooLarge(most))
   )
-  const excess = checkStructure(new TextEncoder().encode(text))
+  if (typeof read !== "string") return
+  const excess = checkStructure(new TextEncoder().encode(read))
   if (excess !== undefined) return yield* structureFaults[excess]
 })
 
 export const readableRequest = Layer.succeed(
   ReadableRequest,
-  ReadableRequest.of((handled) =>
+  ReadableRequest.of((handled, { endpoint }) =>
     Effect.andThen(
-      checkBody,
+      checkBody(Option.getOrUndefined(Context.getOption(endpoint.annotations, LargestBody))),
       Effect.catch(handled, (error): Effect.Effect<never, Types.unhandled | InternalFault | InvalidRequest> => {
         if (!HttpApiError.HttpApiSchemaError.is(error)) return Effect.fail(error)
         if (error.kind === "Body" || error.kind === "ResponseHeaders") {

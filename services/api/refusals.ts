@@ -11,6 +11,7 @@ import {
   Unavailable,
   Unprocessable
 } from "@argusiq/domain/http/problems.ts"
+import { type StorageUnavailable } from "@argusiq/layers/documents/DocumentFiles.ts"
 import { type UnknownJob } from "@argusiq/layers/jobs/Jobs.ts"
 import { type InvalidConverter } from "@argusiq/layers/registry/ProtocolConverters.ts"
 import {
@@ -18,6 +19,7 @@ import {
   type BadCursor,
   type BadReference,
   type NotRegistered,
+  type NotValid,
   type StaleVersion,
   type Unstorable,
   type WrongState
@@ -29,6 +31,7 @@ interface Refusals {
   readonly NotRegistered: NotRegistered
   readonly AlreadyTaken: AlreadyTaken
   readonly BadReference: BadReference
+  readonly NotValid: NotValid
   readonly WrongState: WrongState
   readonly UnknownJob: UnknownJob
   readonly StaleVersion: StaleVersion
@@ -36,6 +39,7 @@ interface Refusals {
   readonly BadCursor: BadCursor
   readonly NotPublishable: NotPublishable
   readonly InvalidConverter: InvalidConverter
+  readonly StorageUnavailable: StorageUnavailable
   readonly DatabaseUnavailable: DatabaseUnavailable
   readonly BusUnavailable: BusUnavailable
   readonly CacheUnavailable: CacheUnavailable
@@ -47,6 +51,7 @@ const problems = {
   AlreadyTaken: ({ path }: AlreadyTaken) =>
     new Conflict({ detail: "Another one has this value already.", errors: [{ path, message: "is already in use" }] }),
   BadReference: ({ message, path }: BadReference) => new Unprocessable({ errors: [{ path, message }] }),
+  NotValid: ({ faults }: NotValid) => new Unprocessable({ errors: faults }),
   UnknownJob: () => new NotFound({ detail: "There is no such job." }),
   WrongState: ({ message }: WrongState) => new Conflict({ detail: message }),
   StaleVersion: ({ present }: StaleVersion) =>
@@ -63,6 +68,7 @@ const problems = {
     new Unprocessable({ detail: "The configuration cannot be published.", errors: faults }),
   InvalidConverter: ({ faults }: InvalidConverter) =>
     new Unprocessable({ detail: "The converter would not work.", errors: faults }),
+  StorageUnavailable: () => new Unavailable({ detail: "The storage of documents does not answer. Try again." }),
   DatabaseUnavailable: () => new Unavailable({ detail: "The database does not answer. Try again." }),
   BusUnavailable: () => new Unavailable({ detail: "The bus does not answer. Try again." }),
   CacheUnavailable: () => new Unavailable({ detail: "The cache does not answer. Try again." })

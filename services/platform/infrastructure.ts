@@ -7,11 +7,14 @@ import * as BusAdapter from "@argusiq/layers/bus/BusAdapter.ts"
 import * as RedisCache from "@argusiq/layers/cache/RedisCache.ts"
 import * as Database from "@argusiq/layers/database/Database.ts"
 import { Passwords } from "@argusiq/layers/identity/Passwords.ts"
+import * as AssetCache from "@argusiq/layers/profiles/AssetCache.ts"
 import * as ProfileCache from "@argusiq/layers/profiles/ProfileCache.ts"
+import * as RuleCache from "@argusiq/layers/profiles/RuleCache.ts"
 import * as MemoryRateLimit from "@argusiq/layers/rate-limit/MemoryRateLimit.ts"
 import * as RedisRateLimit from "@argusiq/layers/rate-limit/RedisRateLimit.ts"
 import * as RedisClient from "@argusiq/layers/redis/RedisClient.ts"
 import { GatewayChildren } from "@argusiq/layers/registry/GatewayChildren.ts"
+import { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
 import { AliasStore } from "@argusiq/layers/telemetry/AliasStore.ts"
 import { Chunks } from "@argusiq/layers/telemetry/Chunks.ts"
 import { TelemetryStore } from "@argusiq/layers/telemetry/TelemetryStore.ts"
@@ -45,13 +48,18 @@ const shared = Layer.unwrap(
   )
 )
 
+const profiles = RuleCache.layerConfig.pipe(
+  Layer.provideMerge(Layer.merge(ProfileCache.layerConfig, AssetCache.layerConfig))
+)
+
 /** PostgreSQL with its schema, the log, caches and stores; closed in the opposite order. */
 export const layer = Layer.mergeAll(
-  ProfileCache.layerConfig,
+  profiles,
   GatewayChildren.layer,
   Chunks.layer,
   Transactions.layer,
   TelemetryStore.layer,
   AliasStore.layer,
+  Sandbox.layer,
   Passwords.layer
 ).pipe(Layer.provideMerge(shared), Layer.provideMerge(BusAdapter.layerConfig), Layer.provideMerge(Database.layer))

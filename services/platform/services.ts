@@ -11,7 +11,9 @@ export const ServiceNames = [
   "demux",
   "normalizer",
   "telemetry-writer",
+  "asset-health",
   "event-engine",
+  "activity-creator",
   "jobs",
   "api"
 ] as const

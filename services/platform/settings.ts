@@ -6,6 +6,7 @@
 import { BrokerUrl, ClientId } from "@argusiq/bridge/external/settings.ts"
 import { WebhookSecret } from "@argusiq/bridge/external/WebhookSecret.ts"
 import { LEAST_PIPELINE_CONNECTIONS } from "@argusiq/layers/database/Database.ts"
+import { SmtpUrl } from "@argusiq/layers/notifications/Mail.ts"
 import * as RedisClient from "@argusiq/layers/redis/RedisClient.ts"
 import { Config, Effect, Option, Redacted, Result, Schema } from "effect"
 import { Refusal } from "./errors.ts"
@@ -178,6 +179,25 @@ export const settings: ReadonlyArray<Setting> = [
     allowed: "redis://user:password@host:6379/0, or rediss:// for TLS; no other platform may use the same database",
     config: RedisClient.urlConfig,
     secret: true
+  },
+  {
+    name: "SMTP_URL",
+    unset: "no e-mail is sent",
+    allowed: "smtp://user:password@host:587, or smtps://… for TLS from the start, user and password percent-encoded",
+    config: Config.schema(SmtpUrl, "SMTP_URL"),
+    secret: true
+  },
+  {
+    name: "SMTP_FROM",
+    unset: "no default: needed where SMTP_URL is set",
+    allowed: "the sender of letters, such as ArgusIQ <argusiq@example.com>",
+    config: Config.NonEmptyString("SMTP_FROM")
+  },
+  {
+    name: "WEBHOOK_ALLOW_PRIVATE_ADDRESSES",
+    unset: "false: webhooks go to public addresses only",
+    allowed: "true or false; true lets every organization send requests into the platform's own network",
+    config: Config.Boolean("WEBHOOK_ALLOW_PRIVATE_ADDRESSES")
   },
   count("JOBS_MESSAGES_PER_SECOND", "10000", "messages"),
   amount("TELEMETRY_RAW_RETENTION_DAYS", "7", "days"),

@@ -82,7 +82,11 @@ describe("transformation rules", () => {
       { kind: "unit", metricKey: "toString", to: "K" },
       "no numeric extraction rule with a unit"
     ],
-    ["expressions", { kind: "expression", metricKey: "t", expression: "t * 2" }, "not supported by this version"]
+    [
+      "expressions that cannot be parsed",
+      { kind: "expression", metricKey: "t", expression: "t * $foo(1)" },
+      "At position 4: There is neither a function nor a variable $foo."
+    ]
   ])("with %s are refused when the type is compiled", (_, rule, message) => {
     const problems = problemsOf({ extractionRules, transformationRules: [rule] })
     assert.include(problems, message)

@@ -1,6 +1,7 @@
 import { normalizeChildren, type Opened, openMessage, type SentMessage } from "@argusiq/domain/reprocess.ts"
 import { Poison } from "@argusiq/domain/errors.ts"
 import { type ResolvedChild } from "@argusiq/domain/demultiplex.ts"
+import { makeMemo } from "@argusiq/domain/expression/memo.ts"
 import { type Reading } from "@argusiq/domain/readings.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
@@ -42,6 +43,20 @@ describe("a message that is reprocessed", () => {
       message: Result.getOrThrow(normalize({ v: 1 }, config)).message,
       failed: 0
     })
+  })
+
+  it("is given the values of expressions that are evaluated elsewhere", () => {
+    const transformationRules = [{ kind: "expression", metricKey: "label", expression: "$join(['v', $string(v)])" }]
+    for (const [config, payload] of [
+      [{ extractionRules: rules, transformationRules }, { v: 1 }],
+      [{ processingMode: "rtu_multiport", extractionRules: rules, transformationRules }, { ports: [{ port: 1, v: 1 }] }]
+    ] as const) {
+      const memo = makeMemo()
+      const message: SentMessage = { ...sent(config, payload), evaluate: memo.evaluate }
+      opened(message)
+      memo.learn(memo.takeMisses(), [Result.succeed("v1")])
+      assert.include(JSON.stringify(opened(message)), 'label":"v1"')
+    }
   })
 
   it("of a device with ports gives the readings of each port, and counts those that fail", () => {

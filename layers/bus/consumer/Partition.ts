@@ -31,6 +31,11 @@ export class Partition {
     this.keptTime = time
   }
 
+  /** Whether what the feeders had written is still to be processed. */
+  isFeedAhead(): boolean {
+    return this.feed !== undefined && (this.next === undefined || this.next < this.feed.end)
+  }
+
   /** Takes over the feeders' time where nothing is left to process. */
   advanceWithoutLag(): void {
     if (this.next !== undefined) this.time = withoutLag(this.time, this.next, this.feed)

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Instant } from "@argusiq/domain/ids.ts"
+import { isFedByAll } from "@argusiq/domain/pipeline.ts"
 import type { StoredRecord } from "../Bus.ts"
 
 /** The time of a partition of which nothing is known. */
@@ -22,6 +23,13 @@ export const after = (time: Instant, records: ReadonlyArray<StoredRecord>): Inst
   }
   return latest
 }
+
+/**
+ * As {@link after} where records tell the time. They do not where every partition of the feeders writes here: the records of a
+ * slower one come after those of a faster one. There only the feeders' times do, once what they had written is processed.
+ */
+export const afterOf = (topic: string, time: Instant, records: ReadonlyArray<StoredRecord>): Instant =>
+  isFedByAll(topic) ? time : after(time, records)
 
 /** What the feeders' times were, and where the log ended afterwards: all they had written by that time lies below `end`. */
 export interface Feed {

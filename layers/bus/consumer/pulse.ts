@@ -4,6 +4,7 @@
  * @module
  */
 import { feedsOf } from "@argusiq/domain/pipeline.ts"
+import { topicTable } from "@argusiq/domain/topics.ts"
 import { Clock, Effect, type Scope } from "effect"
 import type { Loop } from "./Loop.ts"
 import * as Offsets from "./Offsets.ts"
@@ -41,6 +42,9 @@ const beat = Effect.fnUntraced(function* <R>(loop: Loop<R>) {
   }
 })
 
+const allPartitionsOf = (topic: string): ReadonlyArray<number> =>
+  Array.from({ length: topicTable.get(topic)?.partitions ?? 0 }, (_, partition) => partition)
+
 /** The order matters: the feeders' times first, then where the log ends. What they wrote by that time lies below the end. */
 const learn = Effect.fnUntraced(function* <R>(loop: Loop<R>) {
   const { bus, consumer, metrics, partitions, sql } = loop
@@ -74,10 +78,16 @@ const learn = Effect.fnUntraced(function* <R>(loop: Loop<R>) {
     }
     const feed = feeds.get(topic)
     if (progress === undefined || feed === undefined || end === undefined) continue
-    const times = feed.groups.map(
-      ({ group, topic: read }) => progressAt.get(`${group} ${read}/${number}`)?.time ?? unknown
-    )
+    const times = feed.groups.flatMap(({ group, topic: read }) => {
+      const timeOf = (fed: number) => progressAt.get(`${group} ${read}/${fed}`)?.time ?? unknown
+      return feed.everywhere ? allPartitionsOf(read).map(timeOf) : [timeOf(number)]
+    })
     if (feed.clock) times.push(clock)
+    if (feed.everywhere) {
+      // Records tell no time here: what the feeders said stands until all of it is processed.
+      if (partition.isFeedAhead()) continue
+      partition.advanceWithoutLag()
+    }
     if (times.length > 0) partition.feed = { time: Math.min(...times), end }
   }
   for (const [topic, { records, seconds }] of total) metrics.lag(topic, Number(records), seconds)

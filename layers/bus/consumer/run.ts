@@ -76,6 +76,7 @@ const subscribe = <R>(loop: Loop<R>) => {
   const { bus, consumer, partitions, sql } = loop
   const subscription: Subscription = {
     ...batches,
+    ...(consumer.maxWaitMillis !== undefined && { maxWaitMillis: consumer.maxWaitMillis }),
     group: consumer.group,
     topics: consumer.topics,
     ...(consumer.together === true && { together: true }),

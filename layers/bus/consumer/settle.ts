@@ -78,7 +78,7 @@ const settleHalves = <R>(loop: Loop<R>, partition: Partition, slice: Slice): Eff
 /** Everything once, waiting for what is away. */
 const deliver = Effect.fnUntraced(function* <R>(loop: Loop<R>, partition: Partition, slice: Slice) {
   const { consumer, outages } = loop
-  const time = PartitionTime.after(partition.time, slice.records)
+  const time = PartitionTime.afterOf(partition.at.topic, partition.time, slice.records)
   const outcome: Outcome<R> =
     slice.records.length === 0
       ? nothing
@@ -165,7 +165,7 @@ const publishDeadLetters = Effect.fnUntraced(function* <R>(
 /** The one record to blame goes to the dead letters; the offset moves past it without its rows. */
 const bury = <R>(loop: Loop<R>, partition: Partition, slice: Slice, record: StoredRecord, error: Poison) =>
   Effect.catchTag(
-    conclude(loop, partition, slice, PartitionTime.after(partition.time, slice.records), {
+    conclude(loop, partition, slice, PartitionTime.afterOf(partition.at.topic, partition.time, slice.records), {
       publish: [],
       deadLetters: [{ record, error }]
     }),

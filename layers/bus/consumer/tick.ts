@@ -2,6 +2,7 @@
  * What a consumer does of itself, without a record: once a second, and at once where an outcome asks for it.
  * @module
  */
+import { isFedByAll } from "@argusiq/domain/pipeline.ts"
 import { Effect } from "effect"
 import type { Fenced } from "@argusiq/domain/errors.ts"
 import type { Loop } from "./Loop.ts"
@@ -26,7 +27,8 @@ const ticked = Effect.fnUntraced(function* <R>(loop: Loop<R>, partition: Partiti
   do {
     partition.tickWanted = false
     const { next, time } = partition
-    if (consumer.tick === undefined || time === unknown || loop.partitions.get(keyOf(at)) !== partition) return
+    const isTimeless = time === unknown && !isFedByAll(at.topic)
+    if (consumer.tick === undefined || isTimeless || loop.partitions.get(keyOf(at)) !== partition) return
     const outcome = yield* outages.persist(
       at,
       Effect.suspend(() => consumer.tick!(at, time, epoch))

@@ -8,6 +8,8 @@ import { storableJson } from "@argusiq/domain/storable.ts"
 import { type TrialRun } from "@argusiq/domain/trial-run.ts"
 import { DeviceTypes } from "@argusiq/layers/registry/DeviceTypes.ts"
 import { NotPublishable } from "@argusiq/layers/registry/resolvedConfig.ts"
+import { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
+import { withExpressions } from "@argusiq/layers/sandbox/withExpressions.ts"
 import { Clock, Effect, Result } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
@@ -51,6 +53,7 @@ export const deviceTypes = HttpApiBuilder.group(
   "deviceTypes",
   Effect.fnUntraced(function* (handlers) {
     const types = yield* DeviceTypes
+    const sandbox = yield* Sandbox
     return handlers.handleAll({
       list: ({ query }) => Effect.flatMap(Principal, (caller) => types.list(caller, query)).pipe(orProblem),
       create: ({ payload }) =>
@@ -92,7 +95,9 @@ export const deviceTypes = HttpApiBuilder.group(
           }
           const { childType, config } = yield* types.resolve(caller, chosen)
           const now = (yield* Clock.currentTimeMillis) * 1_000
-          const tried = tryPayload(config, payload, now, childType, encoding)
+          const tried = yield* withExpressions(sandbox, (evaluate) =>
+            tryPayload(config, payload, now, childType, encoding, evaluate)
+          )
           if (Result.isFailure(tried)) return yield* new NotPublishable({ faults: tried.failure })
           return toResult(tried.success)
         }).pipe(orProblem)

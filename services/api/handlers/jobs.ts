@@ -16,6 +16,10 @@ const usualRate = 5_000
 /** What has been published is meant, though it comes into force a moment later. */
 const untilInForce = 2_000_000
 
+const ofThePast =
+  "must be false: what assets and rules make of the past is made by POST /api/v1/assets/rebuild and /api/v1/rules/rebuild, " +
+  "of which nobody is notified"
+
 const toAccepted = ({ jobId, messages }: Requested) => ({
   jobId,
   status: "queued" as const,
@@ -34,7 +38,7 @@ const toProgress = ({ completedAt, error, jobId, progress, startedAt, status, to
 })
 
 /** What is asked for ends now at the latest: later messages are no history yet. */
-const spanOf = Effect.fnUntraced(function* (from: Instant, end: Instant, names: readonly [string, string]) {
+export const spanOf = Effect.fnUntraced(function* (from: Instant, end: Instant, names: readonly [string, string]) {
   const now = (yield* Clock.currentTimeMillis) * 1_000
   const to = Math.min(end, now)
   if (from < to) return { from, to }
@@ -65,6 +69,8 @@ export const jobs = HttpApiBuilder.group(
       replay: ({ payload }) =>
         Effect.gen(function* () {
           const { endTime, startTime, ...asked } = payload
+          if (asked.sideEffects === true)
+            return yield* new InvalidRequest({ errors: [{ path: "sideEffects", message: ofThePast }] })
           const span = yield* spanOf(startTime, endTime, ["startTime", "endTime"])
           const records =
             asked.source === "topic" ? yield* Effect.catchTag(inTopic(payload), "UnknownTopic", Effect.die) : undefined

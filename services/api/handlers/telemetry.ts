@@ -11,21 +11,21 @@ import { orProblem } from "../refusals.ts"
 
 const dayMicros = 86_400_000_000
 
-const keysOf = (metricKey: HistoryQuery["metricKey"]): ReadonlyArray<string> => {
+export const keysOf = (metricKey: HistoryQuery["metricKey"]): ReadonlyArray<string> => {
   if (metricKey === undefined) return []
   return typeof metricKey === "string" ? [metricKey] : [...new Set(metricKey)]
 }
 
-const csvType = "text/csv; charset=utf-8; header=present"
+export const csvType = "text/csv; charset=utf-8; header=present"
 /** At the level that costs least: lines of telemetry shrink to a tenth already. */
-const compressed = HttpMiddleware.compression({
+export const compressedCsv = HttpMiddleware.compression({
   algorithms: ["gzip"],
   compressible: (contentType) => contentType === csvType,
   levels: { gzip: 1 }
 })
 
 /** Whether CSV is asked for by its name, and JSON is not preferred to it. */
-const prefersCsv = (accept = ""): boolean => {
+export const prefersCsv = (accept = ""): boolean => {
   const preference = new Map<string, number>()
   for (const range of accept.toLowerCase().split(",")) {
     const [type = "", ...parameters] = range.split(";").map((part) => part.trim())
@@ -69,7 +69,7 @@ export const telemetry = HttpApiBuilder.group(
           } as const
           if (prefersCsv(request.headers["accept"])) {
             const lines = yield* history.deviceCsv(tenantId, { ...asked, limit: query.limit })
-            return yield* compressed(Effect.succeed(HttpServerResponse.stream(lines, { contentType: csvType })))
+            return yield* compressedCsv(Effect.succeed(HttpServerResponse.stream(lines, { contentType: csvType })))
           }
           const { count, nextCursor, series } = yield* history.device(tenantId, {
             ...asked,

@@ -52,7 +52,7 @@ const cancel = Command.make(
   })
 ).pipe(Command.withDescription("Stop a job; what it has done stays"))
 
-/** `argusiq jobs`: replays and reprocessing, asked for by the API. */
+/** `argusiq jobs`: replays, reprocessing and rebuilds, asked for by the API. */
 export const jobs = Command.make("jobs").pipe(
   Command.withDescription("Replays and reprocessing: list, show, cancel"),
   Command.withSubcommands([list, show, cancel])

@@ -40,6 +40,18 @@ const appendixA: ReadonlyArray<readonly [hex: string, value: unknown]> = [
   ["c5822003", 1.5]
 ]
 
+/** Without lone surrogates, which UTF-8 cannot hold, and byte order marks, which are skipped. */
+const readable = (text: string) => text.toWellFormed().replaceAll("\ufeff", "?")
+
+/** As JSON has it; not by way of its text, since V8 was seen to lose a key there: `{"":"","\t":[],"E":[],"\\":{}}`. */
+const asJson = (of: unknown): unknown => {
+  if (typeof of === "string") return readable(of)
+  if (typeof of === "number") return of + 0 // no negative zero
+  if (Array.isArray(of)) return of.map(asJson)
+  if (typeof of !== "object" || of === null) return of
+  return Object.fromEntries(Object.entries(of).map(([key, value]) => [readable(key), asJson(value)]))
+}
+
 const Value = Schema.Union([Schema.Int, Schema.Finite, Schema.Boolean, Schema.Null, Schema.String])
 
 describe("CBOR", () => {
@@ -56,8 +68,6 @@ describe("CBOR", () => {
       )
     },
     ({ value }) => {
-      // lone surrogates, which JSON escapes and UTF-8 cannot hold, left out; so are byte order marks, which are skipped
-      const asJson = (of: unknown) => JSON.parse(JSON.stringify(of).replaceAll(/\\ud[89a-f][\da-f]{2}|\ufeff/g, "?"))
       assert.deepStrictEqual(asJson(document("cbor", encode(asJson(value)))), asJson(value))
     },
     { arbitrary: { runs: 300 } }

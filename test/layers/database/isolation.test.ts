@@ -49,7 +49,79 @@ const makeTenant = Effect.gen(function* () {
         headers, size, attempts, failed_at, received_at)
       values (${randomUUID()}, ${owner}::uuid, 'g', 's', 'r', '', 't', 0, 0, '{}', 0, 1, now(), now())`
   }
-  return { tenant, device, type }
+  const asset = yield* makeAsset(tenant, device)
+  yield* makeActivity(tenant, asset)
+  return { tenant, device, type, asset }
+})
+
+/** An asset with a row in every table that says something of it. */
+const makeAsset = Effect.fnUntraced(function* (tenant: string, device: string) {
+  const sql = yield* OwnerSql
+  const pipeline = yield* PipelineSql
+  const ids = Array.from({ length: 8 }, () => randomUUID())
+  const [type, profile, space, asset, group, rule, alarm, event] = ids as [
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string,
+    string
+  ]
+  yield* sql`insert into spaces (id, tenant_id, name, kind) values (${space}, ${tenant}, 'S', 'site')`
+  yield* sql`insert into asset_types (id, tenant_id, name) values (${type}, ${tenant}, 'room')`
+  const resolved = { metricDefinitions: [{ key: "warmth", unit: "Cel" }] }
+  yield* sql`insert into asset_type_versions (id, tenant_id, asset_type_id, number, state, effective_at, config, resolved)
+    values (${randomUUID()}, ${tenant}, ${type}, 1, 'published', now(), '{}', ${sql.json(resolved)})`
+  yield* sql`insert into asset_profiles (id, tenant_id, name, asset_type_id) values (${profile}, ${tenant}, 'P', ${type})`
+  yield* sql`insert into assets (id, tenant_id, name, asset_type_id, profile_id, space_id)
+    values (${asset}, ${tenant}, 'A', ${type}, ${profile}, ${space})`
+  yield* sql`insert into asset_groups (id, tenant_id, name) values (${group}, ${tenant}, 'G')`
+  yield* sql`insert into asset_group_members (group_id, asset_id, tenant_id) values (${group}, ${asset}, ${tenant})`
+  yield* sql`insert into documents (id, tenant_id, owner_type, owner_id, name, media_type, size, sha256, storage_key)
+    values (${randomUUID()}, ${tenant}, 'asset', ${asset}, 'a.pdf', 'application/pdf', 1, '', ${randomUUID()})`
+  yield* sql`insert into entity_edges (id, tenant_id, source_entity_type, source_entity_id, target_entity_type,
+      target_entity_id, relationship_type, valid_from, metadata)
+    values (${randomUUID()}, ${tenant}, 'device', ${device}, 'asset', ${asset}, 'MONITORED_BY', now(), '{"role": "primary"}')`
+  yield* sql`insert into threshold_rules (id, tenant_id, name) values (${rule}, ${tenant}, 'R')`
+  yield* sql`insert into threshold_rule_versions (rule_id, tenant_id, number, effective_at, config)
+    values (${rule}, ${tenant}, 1, now(), '{}')`
+  yield* pipeline`insert into asset_status (asset_id, tenant_id, health_score) values (${asset}, ${tenant}, 50)`
+  yield* pipeline`insert into fold_states (kind, entity_id, tenant_id, partition, base, recent, base_time)
+    values ('asset', ${asset}, ${tenant}, 0, '', '', now())`
+  yield* pipeline`insert into alarms (id, tenant_id, rule_id, rule_version, entity_type, entity_id, state, severity, priority,
+      started_at) values (${alarm}, ${tenant}, ${rule}, 1, 'asset', ${asset}, 'active', 'high', 2, now())`
+  yield* pipeline`insert into system_events (id, tenant_id, event_type, entity_type, entity_id, severity, occurred_at)
+    values (${event}, ${tenant}, 'x', 'asset', ${asset}, 'info', now())`
+  yield* sql`insert into alarm_comments (id, tenant_id, alarm_id, body) values (${randomUUID()}, ${tenant}, ${alarm}, 'b')`
+  yield* sql`insert into event_comments (id, tenant_id, event_id, body) values (${randomUUID()}, ${tenant}, ${event}, 'b')`
+  return asset
+})
+
+/** An activity with a row in every table that says something of it. */
+const makeActivity = Effect.fnUntraced(function* (tenant: string, asset: string) {
+  const sql = yield* OwnerSql
+  const pipeline = yield* PipelineSql
+  const ids = Array.from({ length: 5 }, () => randomUUID())
+  const [type, template, activity, event, notification] = ids as [string, string, string, string, string]
+  yield* sql`insert into activity_types (id, tenant_id, name) values (${type}, ${tenant}, 'Repair')`
+  yield* sql`insert into activity_templates (id, tenant_id, activity_type_id, name, trigger_event_type)
+    values (${template}, ${tenant}, ${type}, 'T', 'MANUAL')`
+  yield* sql`insert into schedules (id, tenant_id, template_id, name, every, unit, starts_on, local_time, time_zone)
+    values (${randomUUID()}, ${tenant}, ${template}, 'S', 1, 'days', '2026-01-01', '08:00', 'UTC')`
+  yield* pipeline`insert into activities (id, tenant_id, activity_type_id, target_type, target_id, name, priority)
+    values (${activity}, ${tenant}, ${type}, 'asset', ${asset}, 'A', 1)`
+  yield* pipeline`insert into activity_items (id, tenant_id, activity_id, position, item, required)
+    values (${randomUUID()}, ${tenant}, ${activity}, 0, 'I', true)`
+  yield* pipeline`insert into activity_events (event_id, template_id, tenant_id, activity_id, event_type, severity, occurred_at)
+    values (${event}, ${template}, ${tenant}, ${activity}, 'x', 'info', now())`
+  yield* pipeline`insert into notifications (id, tenant_id, source_id, channel, recipients, title, body, severity, state)
+    values (${notification}, ${tenant}, ${event}, 'in_app', '{admin}', 'T', 'B', 'info', 'delivered')`
+  yield* sql`insert into notification_reads (notification_id, user_id, tenant_id) values (${notification}, ${userId}, ${tenant})`
+  yield* pipeline`insert into webhook_deliveries (id, tenant_id, event_id, event_type, url, body)
+    values (${randomUUID()}, ${tenant}, ${event}, 'x', 'https://example.com', '{}')`
+  yield* pipeline`insert into webhook_secrets (tenant_id, secret) values (${tenant}, 's')`
 })
 
 const tenantTables = [
@@ -65,7 +137,32 @@ const tenantTables = [
   "entity_latest",
   "telemetry_history",
   "dead_letters",
-  "system_events"
+  "system_events",
+  "spaces",
+  "asset_types",
+  "asset_type_versions",
+  "asset_profiles",
+  "assets",
+  "asset_status",
+  "asset_groups",
+  "asset_group_members",
+  "documents",
+  "entity_edges",
+  "threshold_rules",
+  "threshold_rule_versions",
+  "alarms",
+  "alarm_comments",
+  "event_comments",
+  "activity_types",
+  "activity_templates",
+  "schedules",
+  "activities",
+  "activity_items",
+  "activity_events",
+  "notifications",
+  "notification_reads",
+  "webhook_deliveries",
+  "webhook_secrets"
 ]
 
 const count = (table: string) =>
@@ -143,6 +240,14 @@ layer(testDatabase, { excludeTestServices: true })("isolation of tenants", (it) 
         "call isolate('devices')",
         "insert into telemetry_frames select * from telemetry_frames",
         "delete from telemetry_raw",
+        "select 1 from fold_states",
+        "update webhook_deliveries set url = 'https://example.com/mine'",
+        "delete from notifications",
+        "delete from activity_events",
+        "delete from entity_edges",
+        "delete from threshold_rule_versions",
+        "update alarms set severity = 'info'",
+        "update asset_status set health_score = 100",
         "update change_sequence set number = 0",
         "create table mine ()",
         "alter table devices disable row level security",
@@ -223,6 +328,9 @@ layer(testDatabase, { excludeTestServices: true })("isolation of tenants", (it) 
         "delete from telemetry_raw",
         "delete from devices",
         "update device_types set name = 'x'",
+        "update assets set name = 'x'",
+        "update entity_edges set valid_until = now()",
+        "insert into threshold_rules (id) values (null)",
         "select password_hash from users",
         "update device_api_keys set revoked_at = now()"
       ]) {
@@ -262,6 +370,24 @@ layer(testDatabase, { excludeTestServices: true })("isolation of tenants", (it) 
         row("t", { value: 21.5, unit: "Cel", quality: "uncertain" })
       ])
     })
+  )
+
+  it.effect(
+    "the history of an asset has the units that its type defines, also where no device and no message is its source",
+    () =>
+      Effect.gen(function* () {
+        const sql = yield* AppSql
+        const { asset, tenant } = yield* makeTenant
+        yield* (yield* PipelineSql)`insert into telemetry_frames (tenant_id, entity_type, entity_id, ts, reading_id, received_at,
+          config_version, metrics)
+        values (${tenant}, 'asset', ${asset}, now(), ${randomUUID()}, now(), 1, '{"warmth": 4, "other": 1}')`
+        const rows = yield* sql`select metric_key, value, unit, source_device_id from telemetry_history
+        where entity_id = ${asset} order by metric_key`.pipe(inTenant(tenant))
+        assert.deepStrictEqual(rows, [
+          { metric_key: "other", value: 1, unit: null, source_device_id: null },
+          { metric_key: "warmth", value: 4, unit: "Cel", source_device_id: null }
+        ])
+      })
   )
 
   it.effect("caches are told of what they hold, and not of a statement that changed nothing or of a key's use", () =>

@@ -61,6 +61,41 @@ layer(apiServer, { excludeTestServices: true })("device types", (it) => {
     })
   )
 
+  it.effect("expressions are tried, checked by test vectors and published, also those that need the sandbox", () =>
+    Effect.gen(function* () {
+      const { call } = yield* session
+      const withExpression = (expression: string, expected: string) => ({
+        ...config,
+        transformationRules: [{ kind: "expression", metricKey: "label", expression }],
+        testVectors: [{ name: "v", payload: { t: 2 }, expected: [{ temperature: 2, label: expected }] }]
+      })
+      const joined = "$join(['t', $string(temperature)], '=')"
+      const made = yield* call("POST", "", { body: { name: "Labelled", config: withExpression(joined, "t=2") } })
+      assert.strictEqual(made.status, 201, made.text)
+
+      const path = `/${made.body.id}/test`
+      const tried = yield* call("POST", path, { body: { payload: { t: 21.5 } } })
+      assert.deepStrictEqual(tried.body.readings[0].metrics, { temperature: 21.5, label: "t=21.5" })
+      const endless = withExpression("($f := function($x){ $f($x) }; $f(temperature))", "")
+      const stopped = yield* call("POST", path, { body: { payload: { t: 1 }, config: endless } })
+      assert.strictEqual(stopped.body.error.reason, "ExpressionTimeout", stopped.text)
+      assert.strictEqual(stopped.body.error.path, "$.transformationRules[0].expression")
+
+      const publish = (draft: object) =>
+        Effect.andThen(
+          call("PUT", `/${made.body.id}/draft`, { body: { config: draft } }),
+          call("POST", `/${made.body.id}/publish`)
+        )
+      const wrong = yield* publish(withExpression(joined, "t=3"))
+      assert.strictEqual(wrong.status, 422, wrong.text)
+      assert.deepStrictEqual(pathsOf(wrong), ["config.testVectors[0]"])
+      const refused = yield* publish(withExpression("temperature + $eval('1')", "t=2"))
+      assert.deepStrictEqual(pathsOf(refused), ["config.transformationRules[0].expression"], refused.text)
+      assert.include(refused.text, "At position 14")
+      assert.strictEqual((yield* publish(withExpression("temperature & '!'", "2!"))).status, 200)
+    })
+  )
+
   it.effect("what cannot be compiled, or fails its own test vectors, is refused with the paths", () =>
     Effect.gen(function* () {
       const { call } = yield* session

@@ -65,7 +65,7 @@ layer(world, { excludeTestServices: true })("the normalizer", (it) => {
       const [, record] = yield* awaitRecords(Topics.normalized, 2)
       const { "retry-group": _, ...envelope } = good.headers
       assert.strictEqual(record!.key, device.deviceId)
-      assert.deepStrictEqual(record!.headers, envelope)
+      assert.deepStrictEqual(record!.headers, { ...envelope, "readings-of": "sender" })
       const message = JSON.parse(Buffer.from(record!.value).toString())
       assert.deepInclude(message, { messageId: good.headers["message-id"], tenantId, deviceId: device.deviceId })
       assert.deepInclude(message.readings[0], { metrics: { temperature: 21.5 }, typeVersion: 1, deviceTypeId })

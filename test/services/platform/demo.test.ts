@@ -1,4 +1,10 @@
+import { AssetTypeConfig } from "@argusiq/domain/asset/asset-type.ts"
+import { runTestVectors } from "@argusiq/domain/asset/asset-type-trial.ts"
 import { DeviceTypeConfig } from "@argusiq/domain/device-type.ts"
+import { type AssetTypeId } from "@argusiq/domain/ids.ts"
+import { RuleConfig } from "@argusiq/domain/rule/rule.ts"
+import { rulesOfType } from "@argusiq/domain/rule/type-rules.ts"
+import { configFaults } from "@argusiq/layers/registry/assetTypeGate.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import { demoOrganizationId, loadDemo } from "@argusiq/platform/demo.ts"
 import { assert, layer } from "@effect/vitest"
@@ -37,6 +43,36 @@ layer(testDatabase, { excludeTestServices: true })("the demo organisation", (it)
         Effect.map(decode(config), ({ processingMode }) => processingMode)
       )
       assert.deepStrictEqual(modes.toSorted(), ["endpoint", "endpoint", "gateway", "gateway_chunked", "rtu_multiport"])
+    })
+  )
+
+  it.effect("holds an asset type that could be published as it is, and the rules that publishing it would make", () =>
+    Effect.gen(function* () {
+      yield* loadDemo
+      yield* loadDemo
+      const sql = yield* OwnerSql
+      const types = yield* sql<{ id: string; name: string; config: unknown }>`
+        select type.id, type.name, version.config from asset_type_versions version
+        join asset_types type on type.id = version.asset_type_id where type.tenant_id = ${demoOrganizationId} order by type.id`
+      assert.deepStrictEqual(
+        types.map(({ name }) => name),
+        ["Warehouse", "Cold room"]
+      )
+      for (const { config, id, name } of types) {
+        const decoded = yield* Schema.decodeUnknownEffect(AssetTypeConfig)(config)
+        assert.deepStrictEqual([...configFaults(decoded), ...runTestVectors(decoded)], [])
+        const stored = yield* sql<{ owner_key: string; config: unknown }>`
+          select owner_key, config from threshold_rules join threshold_rule_versions on rule_id = id
+          where owner_type_id = ${id}`
+        const made = rulesOfType(id as AssetTypeId, name, decoded)
+        assert.deepStrictEqual(
+          new Map(stored.map((rule) => [rule.owner_key, rule.config])),
+          new Map(Array.from(made, ([key, rule]): [string, unknown] => [key, Schema.encodeSync(RuleConfig)(rule)]))
+        )
+      }
+      const [counts] = yield* sql<{ assets: number; links: number }>`
+        select (select count(*)::int from assets) as assets, (select count(*)::int from entity_edges) as links`
+      assert.deepStrictEqual(counts, { assets: 3, links: 3 })
     })
   )
 

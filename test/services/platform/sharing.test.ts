@@ -69,7 +69,10 @@ layer(testDatabase, { excludeTestServices: true, timeout: 60_000 })(
           const env = { ...settingsOf(platform), KAFKA_BROKERS: "127.0.0.1:1" }
           const refused = yield* Effect.promise(() => argusiq(["start", "--services", "bridge,api"], env))
           assert.strictEqual(refused.code, 1)
-          assert.include(refused.errors, "telemetry-writer, event-engine, jobs would run in other processes")
+          assert.include(
+            refused.errors,
+            "telemetry-writer, asset-health, event-engine, activity-creator, jobs would run in other processes"
+          )
           assert.include(refused.errors, "Set DATABASE_URL")
         })
     )

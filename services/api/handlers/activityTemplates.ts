@@ -1,0 +1,42 @@
+import { type ActivityTemplateChange } from "@argusiq/domain/http/activity-templates.ts"
+import { RestApi } from "@argusiq/domain/http/rest.ts"
+import { Principal } from "@argusiq/domain/http/security.ts"
+import { ActivityTemplates } from "@argusiq/layers/activities/ActivityTemplates.ts"
+import { Effect } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { orProblem } from "../refusals.ts"
+import { basedOn, withEtag } from "../versioned.ts"
+
+interface ChangeRequest {
+  readonly headers: { readonly "if-match"?: string }
+  readonly params: { readonly id: string }
+  readonly payload: ActivityTemplateChange
+}
+
+export const activityTemplates = HttpApiBuilder.group(
+  RestApi,
+  "activityTemplates",
+  Effect.fnUntraced(function* (handlers) {
+    const activityTemplates = yield* ActivityTemplates
+    const change = ({ headers, params, payload }: ChangeRequest) =>
+      Effect.gen(function* () {
+        const version = yield* basedOn(headers)
+        return yield* activityTemplates.change(yield* Principal, params.id, payload, version)
+      }).pipe(orProblem, withEtag)
+
+    return handlers.handleAll({
+      list: ({ query }) => Effect.flatMap(Principal, (caller) => activityTemplates.list(caller, query)).pipe(orProblem),
+      create: ({ payload }) =>
+        Effect.flatMap(Principal, (caller) => activityTemplates.create(caller, payload)).pipe(orProblem, withEtag),
+      get: ({ params }) =>
+        Effect.flatMap(Principal, (caller) => activityTemplates.get(caller, params.id)).pipe(orProblem, withEtag),
+      change,
+      replace: change,
+      remove: ({ headers, params }) =>
+        Effect.gen(function* () {
+          const version = yield* basedOn(headers)
+          return yield* activityTemplates.remove(yield* Principal, params.id, version)
+        }).pipe(orProblem)
+    })
+  })
+)

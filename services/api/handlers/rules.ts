@@ -1,0 +1,61 @@
+import { RestApi } from "@argusiq/domain/http/rest.ts"
+import { type NewRule, type RuleChange, type RuleQuery } from "@argusiq/domain/http/rules.ts"
+import { Principal } from "@argusiq/domain/http/security.ts"
+import { Rules } from "@argusiq/layers/registry/Rules.ts"
+import { Effect, Layer } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { orProblem } from "../refusals.ts"
+import { basedOn, withEtag } from "../versioned.ts"
+
+interface Named {
+  readonly params: { readonly id: string }
+}
+interface Based extends Named {
+  readonly headers: { readonly "if-match"?: string }
+}
+
+/** The same for both names of the group. */
+const handlersOf = Effect.map(Rules, (rules) => {
+  const change = ({ headers, params, payload }: Based & { readonly payload: RuleChange }) =>
+    Effect.gen(function* () {
+      const version = yield* basedOn(headers)
+      return yield* rules.change(yield* Principal, params.id, payload, version)
+    }).pipe(orProblem, withEtag)
+  return {
+    list: ({ query }: { readonly query: RuleQuery }) =>
+      Effect.flatMap(Principal, (caller) => rules.list(caller, query)).pipe(orProblem),
+    create: ({ payload }: { readonly payload: NewRule }) =>
+      Effect.flatMap(Principal, (caller) => rules.create(caller, payload)).pipe(orProblem, withEtag),
+    get: ({ params }: Named) =>
+      Effect.flatMap(Principal, (caller) => rules.get(caller, params.id)).pipe(orProblem, withEtag),
+    change,
+    replace: change,
+    remove: ({ headers, params }: Based) =>
+      Effect.gen(function* () {
+        const version = yield* basedOn(headers)
+        return yield* rules.remove(yield* Principal, params.id, version)
+      }).pipe(orProblem),
+    versions: ({ params }: Named) =>
+      Effect.flatMap(Principal, (caller) => rules.versions(caller, params.id)).pipe(
+        Effect.map((items) => ({ items, nextCursor: null })),
+        orProblem
+      )
+  }
+})
+
+export const rules = Layer.merge(
+  HttpApiBuilder.group(
+    RestApi,
+    "rules",
+    Effect.fnUntraced(function* (handlers) {
+      return handlers.handleAll(yield* handlersOf)
+    })
+  ),
+  HttpApiBuilder.group(
+    RestApi,
+    "thresholdRules",
+    Effect.fnUntraced(function* (handlers) {
+      return handlers.handleAll(yield* handlersOf)
+    })
+  )
+)
