@@ -6,8 +6,8 @@
  * The base of a state moves only then, so that a rebuild, which replaces it, and this process speak of the same one.
  * @module
  */
+import { parseRecord } from "@argusiq/domain/record-json.ts"
 import { type AssetReading } from "@argusiq/domain/asset/asset-reading.ts"
-import { Poison } from "@argusiq/domain/errors.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
 import { Topics } from "@argusiq/domain/topics.ts"
 import { type AssetBatch, storeAssets } from "@argusiq/layers/asset-state/AssetStore.ts"
@@ -33,7 +33,7 @@ import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { AssetProfiles } from "@argusiq/layers/profiles/AssetProfiles.ts"
 import { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
 import { withExpressions } from "@argusiq/layers/sandbox/withExpressions.ts"
-import { Clock, Context, Effect, Metric } from "effect"
+import { Clock, Context, Effect, Metric, Result } from "effect"
 import { SERVICE } from "./AssetMapping.ts"
 import { Failpoints } from "./Failpoints.ts"
 import { foldAsset, type FoldedAsset, type KnownAssets, rebaseAsset, retellAsset, settleAsset } from "./foldAssets.ts"
@@ -53,7 +53,6 @@ export const SaveInterval = Context.Reference<number>("argusiq/services/asset-he
 const ENCODED_AT_ONCE = 20
 
 const nothing: Outcome = { publish: [], deadLetters: [] }
-const decoder = new TextDecoder()
 
 interface Arrived {
   readonly readings: Array<AssetReading>
@@ -64,14 +63,12 @@ const open = (records: ReadonlyArray<StoredRecord>) => {
   const arrived = new Map<string, Arrived>()
   const deadLetters: Array<Outcome["deadLetters"][number]> = []
   for (const record of records) {
-    let reading: AssetReading
-    try {
-      reading = JSON.parse(decoder.decode(record.value))
-    } catch (cause) {
-      const error = new Poison({ reason: "Undecodable", message: `Not an asset's reading: ${String(cause)}` })
-      deadLetters.push({ record, error })
+    const read = parseRecord<AssetReading>(record, "an asset's reading")
+    if (Result.isFailure(read)) {
+      deadLetters.push({ record, error: read.failure })
       continue
     }
+    const reading = read.success
     const others = arrived.get(reading.assetId)
     if (others === undefined) arrived.set(reading.assetId, { readings: [reading], headers: [record.headers] })
     else {

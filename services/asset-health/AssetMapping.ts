@@ -3,13 +3,13 @@
  * version of the asset's type in force then. Keyed by asset from here on.
  * @module
  */
+import { parseNormalized } from "@argusiq/domain/record-json.ts"
 import type { AssetProfile, Link } from "@argusiq/domain/asset/asset.ts"
 import type { DeviceAssetReading } from "@argusiq/domain/asset/asset-reading.ts"
 import type { AssetTypeProfile } from "@argusiq/domain/asset/asset-type.ts"
 import { throughLink, versionsOf } from "@argusiq/domain/asset/device-view.ts"
 import { takes } from "@argusiq/domain/asset/mapping.ts"
 import { onlyDeviceOf } from "@argusiq/domain/envelope.ts"
-import { Poison } from "@argusiq/domain/errors.ts"
 import type { AssetId } from "@argusiq/domain/ids.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
 import type { NormalizedMessage, Reading } from "@argusiq/domain/readings.ts"
@@ -21,7 +21,7 @@ import type { Consumer, Outcome } from "@argusiq/layers/bus/Consumer.ts"
 import { makePauses } from "@argusiq/layers/bus/pauses.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { AssetProfiles } from "@argusiq/layers/profiles/AssetProfiles.ts"
-import { Effect, Metric } from "effect"
+import { Effect, Metric, Result } from "effect"
 import { Failpoints } from "./Failpoints.ts"
 
 export const SERVICE = "asset-health"
@@ -30,7 +30,6 @@ const mapped = Metric.withAttributes(Metric.counter("argusiq_asset_readings_tota
   service: SERVICE
 })
 
-const decoder = new TextDecoder()
 const encoder = new TextEncoder()
 
 interface Opened {
@@ -38,17 +37,13 @@ interface Opened {
   readonly message: NormalizedMessage
 }
 
-/** The normalizer's records are trusted; only what is no JSON at all is caught here. */
 const open = (records: ReadonlyArray<StoredRecord>) => {
   const opened: Array<Opened> = []
   const deadLetters: Array<Outcome["deadLetters"][number]> = []
   for (const record of records) {
-    try {
-      opened.push({ record, message: JSON.parse(decoder.decode(record.value)) })
-    } catch (cause) {
-      const error = new Poison({ reason: "Undecodable", message: `Not a normalized message: ${String(cause)}` })
-      deadLetters.push({ record, error })
-    }
+    const read = parseNormalized(record)
+    if (Result.isSuccess(read)) opened.push({ record, message: read.success })
+    else deadLetters.push({ record, error: read.failure })
   }
   return { opened, deadLetters }
 }

@@ -3,15 +3,16 @@
  * the partition's offset when it is assigned, by reading again what came after the rows were saved.
  * @module
  */
+import { parseRecord } from "@argusiq/domain/record-json.ts"
 import type { AssetReading } from "@argusiq/domain/asset/asset-reading.ts"
 import { type Retryable } from "@argusiq/domain/errors.ts"
 import type { Instant } from "@argusiq/domain/ids.ts"
 import { PARTITIONS } from "@argusiq/domain/topics.ts"
 import { loadAssets, placesOf, type StoredAsset } from "@argusiq/layers/asset-state/foldRows.ts"
 import type { Candidate } from "@argusiq/layers/asset-state/settledTime.ts"
-import { Bus, type TopicPartition } from "@argusiq/layers/bus/Bus.ts"
+import { Bus, type StoredRecord, type TopicPartition } from "@argusiq/layers/bus/Bus.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
-import { Clock, Effect, Semaphore, Stream } from "effect"
+import { Clock, Effect, Result, Semaphore, Stream } from "effect"
 import { type KnownAssets, newAsset, recall, withTip } from "./foldAssets.ts"
 
 /** A partition under one assignment. */
@@ -44,8 +45,6 @@ const MAX_ASSETS = 20_000
 /** Records that a consumer is given at most at once: what lies beyond was not told of by the process before. */
 const BATCH = 2_000n
 
-const decoder = new TextDecoder()
-
 export const makeOwnedAssets = Effect.fnUntraced(function* (
   know: (assetIds: Iterable<string>) => Effect.Effect<KnownAssets, Retryable>,
   saveInterval: number
@@ -64,19 +63,16 @@ export const makeOwnedAssets = Effect.fnUntraced(function* (
   /** What was read after the rows were saved, by asset; that it was told is known by the offset. */
   const readAgain = Effect.fnUntraced(function* (at: TopicPartition, from: bigint, to: bigint) {
     const readings = new Map<string, Array<AssetReading>>()
-    const take = (value: Uint8Array) => {
-      let reading: AssetReading
-      try {
-        reading = JSON.parse(decoder.decode(value))
-      } catch {
-        return // a dead letter by now
-      }
+    const take = (record: StoredRecord) => {
+      const read = parseRecord<AssetReading>(record, "an asset's reading")
+      if (Result.isFailure(read)) return // a dead letter by now
+      const reading = read.success
       const others = readings.get(reading.assetId)
       if (others === undefined) readings.set(reading.assetId, [reading])
       else others.push(reading)
     }
     yield* bus.read(at, from, to).pipe(
-      Stream.runForEach(({ value }) => Effect.sync(() => take(value))),
+      Stream.runForEach((record) => Effect.sync(() => take(record))),
       Effect.catchTag("UnknownTopic", (unknown) => Effect.die(unknown))
     )
     return readings

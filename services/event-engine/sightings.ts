@@ -2,9 +2,9 @@
  * Whom a message tells to be alive: the device that sent it and, of a gateway, the devices whose readings it brings.
  * @module
  */
-import { Poison } from "@argusiq/domain/errors.ts"
+import { parseNormalized } from "@argusiq/domain/record-json.ts"
+import type { Poison } from "@argusiq/domain/errors.ts"
 import type { Instant } from "@argusiq/domain/ids.ts"
-import type { NormalizedMessage } from "@argusiq/domain/readings.ts"
 import type { StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import { Result } from "effect"
 import type { Addressed } from "./Fleet.ts"
@@ -17,15 +17,6 @@ export interface Sighting {
 /** A replay or a retry tells of the past. */
 export const isOfNow = ({ headers }: StoredRecord): boolean =>
   headers["replay-job"] === undefined && headers["retry-of"] === undefined
-
-const decoder = new TextDecoder()
-
-/** The normalizer's records are trusted; only what is no JSON at all is caught here. */
-const readingsOf = (record: StoredRecord): Result.Result<NormalizedMessage["readings"], Poison> =>
-  Result.try({
-    try: () => (JSON.parse(decoder.decode(record.value)) as NormalizedMessage).readings,
-    catch: (cause) => new Poison({ reason: "Undecodable", message: `Not a normalized message: ${String(cause)}` })
-  })
 
 /**
  * Calls `see` for each, and gives back why the record cannot be read.
@@ -43,9 +34,9 @@ export const eachSighting = (
   const sender = headers["device-id"] ?? key
   see(sender, tenantId, headers["device-type-id"] ?? "", at)
   if (!holdsOthers) return undefined
-  const readings = readingsOf(record)
-  if (Result.isFailure(readings)) return readings.failure
-  for (const { deviceId, deviceTypeId } of readings.success) {
+  const message = parseNormalized(record)
+  if (Result.isFailure(message)) return message.failure
+  for (const { deviceId, deviceTypeId } of message.success.readings) {
     if (deviceId !== sender) see(deviceId, tenantId, deviceTypeId, at)
   }
   return undefined

@@ -2,9 +2,10 @@
  * Records of logical devices: the children of a gateway, or the ports of a device, to readings.
  * @module
  */
+import { parseRecord } from "@argusiq/domain/record-json.ts"
 import type { CompiledDeviceType } from "@argusiq/domain/compiled-device-type.ts"
 import { effectiveVersion } from "@argusiq/domain/effective.ts"
-import { Poison } from "@argusiq/domain/errors.ts"
+import type { Poison } from "@argusiq/domain/errors.ts"
 import { entryLetters } from "@argusiq/domain/failed-entries.ts"
 import { normalizeEntries } from "@argusiq/domain/normalize-entries.ts"
 import { encodeNormalized } from "@argusiq/domain/normalize.ts"
@@ -19,8 +20,6 @@ import type { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
 import { eachWithExpressions } from "@argusiq/layers/sandbox/withExpressions.ts"
 import { Effect, Result } from "effect"
 
-const decoder = new TextDecoder()
-
 interface Opened {
   readonly record: StoredRecord
   readonly value: LogicalDevices
@@ -30,17 +29,14 @@ interface Unopened {
   readonly error: Poison
 }
 
-/** The demultiplexer's records are trusted; only what is no JSON at all is caught here. A retry may be limited to one entry. */
+/** A retry may be limited to one entry. */
 const open = (record: StoredRecord): Opened | Unopened => {
-  try {
-    const value = JSON.parse(decoder.decode(record.value)) as LogicalDevices
-    const only = record.headers["retry-entry"]
-    if (only === undefined) return { record, value }
-    return { record, value: { ...value, entries: value.entries.filter(({ index }) => index === Number(only)) } }
-  } catch (cause) {
-    const message = `Not a list of logical devices: ${String(cause)}`
-    return { record, error: new Poison({ reason: "Undecodable", message }) }
-  }
+  const read = parseRecord<LogicalDevices>(record, "a list of logical devices")
+  if (Result.isFailure(read)) return { record, error: read.failure }
+  const value = read.success
+  const only = record.headers["retry-entry"]
+  if (only === undefined) return { record, value }
+  return { record, value: { ...value, entries: value.entries.filter(({ index }) => index === Number(only)) } }
 }
 const isOpened = (one: Opened | Unopened): one is Opened => "value" in one
 

@@ -2,25 +2,15 @@
  * Readings into frames, latest values and last seen: the rows and the offset in one transaction.
  * @module
  */
-import { Poison } from "@argusiq/domain/errors.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
 import type { NormalizedMessage } from "@argusiq/domain/readings.ts"
+import { parseNormalized } from "@argusiq/domain/record-json.ts"
 import { Topics } from "@argusiq/domain/topics.ts"
-import type { StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import type { Consumer, Outcome } from "@argusiq/layers/bus/Consumer.ts"
 import { makePauses } from "@argusiq/layers/bus/pauses.ts"
 import { TelemetryStore } from "@argusiq/layers/telemetry/TelemetryStore.ts"
 import { Effect, Result } from "effect"
 import { SERVICE, storedMetrics } from "./storedMetrics.ts"
-
-const decoder = new TextDecoder()
-
-/** The normalizer's records are trusted; only what is no JSON at all is caught here. */
-const decode = (record: StoredRecord): Result.Result<NormalizedMessage, Poison> =>
-  Result.try({
-    try: () => JSON.parse(decoder.decode(record.value)),
-    catch: (cause) => new Poison({ reason: "Undecodable", message: `Not a normalized message: ${String(cause)}` })
-  })
 
 /** Readings that one statement stores: what gateways send in a batch may be many times as many. */
 const READINGS_A_STATEMENT = 5_000
@@ -53,7 +43,7 @@ export const writer: Effect.Effect<Consumer, never, TelemetryStore> = Effect.gen
     let readings = 0
     let receivedAt = Number.POSITIVE_INFINITY
     for (const record of records) {
-      const result = decode(record)
+      const result = parseNormalized(record)
       if (Result.isFailure(result)) {
         deadLetters.push({ record, error: result.failure })
         continue

@@ -2,8 +2,9 @@
  * The readings that a record brings to the rules.
  * @module
  */
+import { parseRecord } from "@argusiq/domain/record-json.ts"
 import type { AssetTelemetry } from "@argusiq/domain/asset/asset-reading.ts"
-import { Poison } from "@argusiq/domain/errors.ts"
+import type { Poison } from "@argusiq/domain/errors.ts"
 import type { Instant } from "@argusiq/domain/ids.ts"
 import type { NormalizedMessage, Reading } from "@argusiq/domain/readings.ts"
 import type { StoredRecord } from "@argusiq/layers/bus/Bus.ts"
@@ -26,15 +27,6 @@ export interface EntityReading {
 
 export type ReadReadings = (record: StoredRecord) => Result.Result<ReadonlyArray<EntityReading>, Poison>
 
-const decoder = new TextDecoder()
-
-/** Services trust each other's records; only what is no JSON at all is caught here. */
-const parsed = <A>(record: StoredRecord): Result.Result<A, Poison> =>
-  Result.try({
-    try: () => JSON.parse(decoder.decode(record.value)) as A,
-    catch: (cause) => new Poison({ reason: "Undecodable", message: `Not a reading: ${String(cause)}` })
-  })
-
 const nothing = Result.succeed<ReadonlyArray<EntityReading>>([])
 
 /** A replay says whether what it brings may have effects. */
@@ -46,7 +38,7 @@ const isTimely = ({ receivedAt, ts }: { readonly ts: Instant; readonly receivedA
 /** Of `telemetry.normalized.v1`. */
 export const readDeviceReadings: ReadReadings = (record) => {
   if (!takesPart(record)) return nothing
-  return Result.map(parsed<NormalizedMessage>(record), ({ readings, receivedAt, tenantId }) =>
+  return Result.map(parseRecord<NormalizedMessage>(record, "a reading"), ({ readings, receivedAt, tenantId }) =>
     readings.flatMap((reading) => {
       const { deviceId, metrics, quality, readingId, ts } = reading
       if (!isTimely({ ts, receivedAt })) return []
@@ -60,7 +52,7 @@ export const readDeviceReadings: ReadReadings = (record) => {
 /** Of `telemetry.asset.v1`. */
 export const readAssetReadings: ReadReadings = (record) => {
   if (!takesPart(record)) return nothing
-  return Result.map(parsed<AssetTelemetry>(record), (reading) =>
+  return Result.map(parseRecord<AssetTelemetry>(record, "a reading"), (reading) =>
     isTimely(reading) ? [{ ...reading, entityId: reading.assetId }] : []
   )
 }

@@ -1,0 +1,26 @@
+/**
+ * Records between services hold a JSON object. The service that wrote one is trusted: only what is none at all is caught.
+ * @module
+ */
+import { Result } from "effect"
+import { Poison } from "./errors.ts"
+import type { NormalizedMessage } from "./readings.ts"
+
+const decoder = new TextDecoder()
+
+const objectIn = (text: string): object => {
+  const value: unknown = JSON.parse(text)
+  if (typeof value === "object" && value !== null) return value
+  throw new TypeError("it is no object")
+}
+
+/** @param what it should be, with its article, for the message: "a normalized message" */
+export const parseRecord = <A>(record: { readonly value: Uint8Array }, what: string): Result.Result<A, Poison> =>
+  Result.try({
+    try: () => objectIn(decoder.decode(record.value)) as A,
+    catch: (cause) => new Poison({ reason: "Undecodable", message: `Not ${what}: ${String(cause)}` })
+  })
+
+/** A value of `telemetry.normalized.v1`. */
+export const parseNormalized = (record: { readonly value: Uint8Array }) =>
+  parseRecord<NormalizedMessage>(record, "a normalized message")
