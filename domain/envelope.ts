@@ -36,3 +36,18 @@ export type EnvelopeHeaders = typeof EnvelopeHeaders.Type
  */
 export const onlyDeviceOf = (headers: Readonly<Record<string, string>>): string | undefined =>
   headers["readings-of"] === "sender" ? headers["device-id"] : undefined
+
+type Headers = Readonly<Record<string, string>>
+
+/**
+ * The headers of a normalized message: its envelope, without the group that alone was to take it, and whether its readings are
+ * all of its sender.
+ */
+export const normalizedHeaders = (
+  headers: Headers,
+  message: { readonly deviceId: string; readonly readings: ReadonlyArray<{ readonly deviceId: string }> }
+): Headers => {
+  const { "retry-group": _, ...envelope } = headers
+  const isOfSender = message.readings.every(({ deviceId }) => deviceId === message.deviceId)
+  return isOfSender ? { ...envelope, "readings-of": "sender" } : envelope
+}

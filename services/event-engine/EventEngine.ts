@@ -80,7 +80,7 @@ export const eventEngine: Effect.Effect<Consumer, never, Bus | PipelineSql | Pro
       else (ofUnknownTypes ??= []).push({ device, at })
     }
     for (const record of records) {
-      const read = eachSighting(record, types.holdsOthers(record.headers["device-type-id"] ?? ""), see)
+      const read = eachSighting(record, see)
       if (read !== undefined) deadLetters.push({ record, error: read })
     }
     if (ofUnknownTypes !== undefined) {

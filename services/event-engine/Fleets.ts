@@ -73,7 +73,7 @@ export const makeFleets = Effect.fnUntraced(function* (types: Types) {
     yield* bus.read({ topic: Topics.normalized, partition }, writers, ours).pipe(
       Stream.runForEach((record) =>
         Effect.sync(() => {
-          eachSighting(record, true, (deviceId, _tenant, _type, at) => fleet.recall(deviceId, at))
+          eachSighting(record, (deviceId, _tenant, _type, at) => fleet.recall(deviceId, at))
         })
       ),
       Effect.catchTag("UnknownTopic", (unknown) => Effect.die(unknown))

@@ -2,6 +2,7 @@
  * Whom a message tells to be alive: the device that sent it and, of a gateway, the devices whose readings it brings.
  * @module
  */
+import { onlyDeviceOf } from "@argusiq/domain/envelope.ts"
 import { parseNormalized } from "@argusiq/domain/record-json.ts"
 import type { Poison } from "@argusiq/domain/errors.ts"
 import type { Instant } from "@argusiq/domain/ids.ts"
@@ -19,12 +20,11 @@ export const isOfNow = ({ headers }: StoredRecord): boolean =>
   headers["replay-job"] === undefined && headers["retry-of"] === undefined
 
 /**
- * Calls `see` for each, and gives back why the record cannot be read.
- * @param holdsOthers whether the message may bring readings of others than its sender: only then it is opened
+ * Calls `see` for each, and gives back why the record cannot be read. It is opened only where it may bring readings of others
+ * than its sender.
  */
 export const eachSighting = (
   record: StoredRecord,
-  holdsOthers: boolean,
   see: (deviceId: string, tenantId: string, deviceTypeId: string, at: Instant) => void
 ): Poison | undefined => {
   const { headers, key } = record
@@ -33,7 +33,7 @@ export const eachSighting = (
   if (!isOfNow(record) || tenantId === undefined || !Number.isSafeInteger(at)) return undefined
   const sender = headers["device-id"] ?? key
   see(sender, tenantId, headers["device-type-id"] ?? "", at)
-  if (!holdsOthers) return undefined
+  if (onlyDeviceOf(headers) !== undefined) return undefined
   const message = parseNormalized(record)
   if (Result.isFailure(message)) return message.failure
   for (const { deviceId, deviceTypeId } of message.success.readings) {

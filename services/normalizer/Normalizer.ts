@@ -3,6 +3,7 @@
  * so for each child of a gateway and each port of a device.
  * @module
  */
+import { normalizedHeaders } from "@argusiq/domain/envelope.ts"
 import type { CompiledDeviceType } from "@argusiq/domain/compiled-device-type.ts"
 import type { Poison } from "@argusiq/domain/errors.ts"
 import type { Evaluate } from "@argusiq/domain/expression/expression.ts"
@@ -87,11 +88,10 @@ const normalizing = (
     const result = decode(evaluate)
     if (Result.isFailure(result)) return Result.fail(result.failure)
     const { message, skipped } = result.success
-    return Result.map(encodeNormalized(message), (value) => {
-      const { "retry-group": _, ...envelope } = headers
-      const of = { ...envelope, "readings-of": "sender" }
-      return { skipped, record: { topic: Topics.normalized, key: record.key, value, headers: of } }
-    })
+    return Result.map(encodeNormalized(message), (value) => ({
+      skipped,
+      record: { topic: Topics.normalized, key: record.key, value, headers: normalizedHeaders(headers, message) }
+    }))
   }
 }
 

@@ -2,6 +2,7 @@
  * Records of logical devices: the children of a gateway, or the ports of a device, to readings.
  * @module
  */
+import { normalizedHeaders } from "@argusiq/domain/envelope.ts"
 import { parseRecord } from "@argusiq/domain/record-json.ts"
 import type { CompiledDeviceType } from "@argusiq/domain/compiled-device-type.ts"
 import { effectiveVersion } from "@argusiq/domain/effective.ts"
@@ -120,13 +121,15 @@ export const normalizeLogicalDevices = Effect.fnUntraced(function* (
     if (!isOpened(one)) deadLetters.push(one)
     else if (result !== undefined) {
       const { record } = one
-      const { "retry-group": _, ...headers } = record.headers
       skipped += result.skipped
       deadLetters.push(...entryLetters(record, result.failed))
       if (result.message.readings.length === 0 && !goesOnEmpty(one)) continue
       const encoded = encodeNormalized(result.message)
       if (Result.isFailure(encoded)) deadLetters.push({ record, error: encoded.failure })
-      else publish.push({ topic: Topics.normalized, key: record.key, value: encoded.success, headers })
+      else {
+        const headers = normalizedHeaders(record.headers, result.message)
+        publish.push({ topic: Topics.normalized, key: record.key, value: encoded.success, headers })
+      }
     }
   }
   return { publish, deadLetters, skipped }
