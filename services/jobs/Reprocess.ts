@@ -11,7 +11,7 @@ import { settledBefore } from "@argusiq/layers/jobs/LiveTraffic.ts"
 import { oldestRaw, positionBefore, type RawPosition, RawReader } from "@argusiq/layers/jobs/RawMessages.ts"
 import { swapReadings } from "@argusiq/layers/jobs/readingsSwap.ts"
 import { TelemetryStore } from "@argusiq/layers/telemetry/TelemetryStore.ts"
-import { Effect, Schema } from "effect"
+import { Effect, Option, Schema, Stream } from "effect"
 import { makeReprocessing, type Reprocessed, type ReprocessedPage } from "./reprocessing.ts"
 import { type Throttle } from "./throttle.ts"
 
@@ -40,7 +40,7 @@ export const reprocess = Effect.fn("reprocess")(function* (job: TakenJob, thrott
   const reprocessing = yield* makeReprocessing(job.tenantId, parameters)
   const reader = new RawReader(sql, job.tenantId, { _tag: "ReadingsOfType", id: deviceTypeId })
   const begun = decodeCheckpoint(job.checkpoint)
-  let position: RawPosition = begun ?? positionBefore((yield* oldestRaw(sql, from)) ?? to)
+  const position: RawPosition = begun ?? positionBefore((yield* oldestRaw(sql, from)) ?? to)
   let failed = begun?.failed ?? 0
   let progress = job.progress
 
@@ -86,25 +86,30 @@ export const reprocess = Effect.fn("reprocess")(function* (job: TakenJob, thrott
       )
     })
 
-  let waited = 0
-  while (position.receivedAt < to) {
+  let reached = position.receivedAt
+  /** The next page under the version; the last one where it had to wait too long for messages to be stored. */
+  const pageAfter = Effect.fnUntraced(function* (position: RawPosition) {
     // What is on its way may still be stored as the version of its time has it: that would come on top of what is made here.
-    const settled = Math.min(to, (yield* settledBefore(sql)) ?? 0)
-    if (position.receivedAt >= settled) {
-      if (job.isWaiting || waited >= PATIENCE) {
-        yield* waiting(sql, job, notStored)
-        return false
-      }
-      waited += LOOK_AGAIN
+    const storedUntil = Effect.map(settledBefore(sql), (settled) => Math.min(to, settled ?? 0))
+    let settled = yield* storedUntil
+    for (let waited = 0; settled <= position.receivedAt; waited += LOOK_AGAIN) {
+      if (job.isWaiting || waited >= PATIENCE) return [[], Option.none()] as const
       yield* Effect.sleep(LOOK_AGAIN)
-      continue
+      settled = yield* storedUntil
     }
-    waited = 0
     const { messages, next } = yield* reader.page(position, settled, AT_ONCE)
-    position = next
-    if (messages.length === 0) continue
-    yield* throttle.take(messages.length)
-    yield* settle(yield* reprocessing.run(messages), next)
+    const pages = messages.length === 0 ? [] : [{ page: yield* reprocessing.run(messages), next }]
+    reached = next.receivedAt
+    const following: Option.Option<RawPosition> = reached < to ? Option.some(next) : Option.none()
+    return [pages, following] as const
+  })
+
+  if (reached < to) {
+    yield* Stream.paginate(position, pageAfter).pipe(
+      Stream.buffer({ capacity: 1 }), // the next page is made while PostgreSQL stores this one
+      Stream.runForEach(({ next, page }) => Effect.andThen(throttle.take(page.items.length), settle(page, next)))
+    )
   }
-  return true
+  if (reached < to) yield* waiting(sql, job, notStored)
+  return reached >= to
 })
