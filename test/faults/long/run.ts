@@ -10,6 +10,7 @@ import { MAX_RSS_ANON_BYTES } from "../memory.ts"
 import { type AwayPlan, runPostgresAway } from "../postgresAway.ts"
 import { assetDay } from "./assetRuns.ts"
 import { chunkKills } from "./chunkKills.ts"
+import { chunkOutage } from "./chunkOutage.ts"
 import { chunkTimeout } from "./chunkTimeout.ts"
 import { clusterRuns } from "./clusterRuns.ts"
 import { type DiskFullPlan, runDiskFull } from "./diskFull.ts"
@@ -108,6 +109,11 @@ const runs: ReadonlyArray<Run> = [
     name: "chunk-timeout",
     shows: "an incomplete message is reported within 95 s of its first chunk",
     run: chunkTimeout
+  },
+  {
+    name: "chunk-outage",
+    shows: "no chunked message fails because the platform was away for five minutes",
+    run: chunkOutage
   },
   {
     name: "assets",
