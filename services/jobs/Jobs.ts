@@ -11,6 +11,7 @@ import * as Rollups from "@argusiq/layers/telemetry/Rollups.ts"
 import { Clock, Config, type Duration, Effect, Metric } from "effect"
 import { type SqlError } from "effect/sql/SqlError"
 import { removeExpiredSessions } from "./expiredSessions.ts"
+import { removeOldNotices } from "./oldNotices.ts"
 import { outboxes } from "./outboxes.ts"
 import { type Care, careFor, oldestKept } from "./partitionCare.ts"
 
@@ -25,7 +26,8 @@ const days = (name: string, usual: number) =>
 const settings = Config.all({
   rawKeep: days("TELEMETRY_RAW_RETENTION_DAYS", 7),
   rawMaxBytes: Config.Number("TELEMETRY_RAW_MAX_BYTES").pipe(Config.withDefault(10e9)),
-  framesKeep: days("TELEMETRY_FRAMES_RETENTION_DAYS", 365)
+  framesKeep: days("TELEMETRY_FRAMES_RETENTION_DAYS", 365),
+  noticesKeep: days("NOTIFICATIONS_RETENTION_DAYS", 90)
 })
 
 /** How long each kind of work rests before it comes again. */
@@ -67,6 +69,8 @@ export const run = Effect.fnUntraced(function* (pauses: Pauses = usualPauses) {
     )
     const sessions = yield* removeExpiredSessions(sql)
     if (sessions > 0) yield* Effect.logInfo(`${sessions} expired refresh tokens removed`)
+    const notices = yield* removeOldNotices(sql, limits.noticesKeep)
+    if (notices > 0) yield* Effect.logInfo(`${notices} old notifications and webhook deliveries removed`)
     yield* forgetGaps(sql)
   })
   const rollUp = Effect.gen(function* () {

@@ -203,6 +203,7 @@ export const settings: ReadonlyArray<Setting> = [
   amount("TELEMETRY_RAW_RETENTION_DAYS", "7", "days"),
   amount("TELEMETRY_RAW_MAX_BYTES", "10000000000 (10 GB)", "bytes"),
   amount("TELEMETRY_FRAMES_RETENTION_DAYS", "365", "days"),
+  amount("NOTIFICATIONS_RETENTION_DAYS", "90", "days"),
   amount("ARGUSIQ_BUS_MIN_FREE_BYTES", "2147483648 (2 GiB)", "bytes of free disk below which nothing is accepted"),
   {
     name: "ARGUSIQ_BUS_FORGET_GROUPS",
