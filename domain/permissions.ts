@@ -7,6 +7,9 @@ import { Context } from "effect"
 
 export const permissions = [
   "organization:read",
+  "organization:write", // its name and settings
+  "users:read", // the organization's members
+  "users:write",
   "devices:read",
   "devices:write",
   "device-keys:write",
@@ -28,6 +31,7 @@ export const permissions = [
   "telemetry:read",
   "dead-letters:read",
   "dead-letters:retry",
+  "organizations:operate", // adds, suspends and changes organisations
   "platform:operate" // sees across organisations: topics, records, consumers, caches
 ] as const
 export type Permission = (typeof permissions)[number]
@@ -51,6 +55,7 @@ const reading: ReadonlyArray<Permission> = [
 const servicing: ReadonlyArray<Permission> = [...reading, "dead-letters:read", "alarms:write", "activities:work"]
 const configuring: ReadonlyArray<Permission> = [
   ...servicing,
+  "users:read",
   "devices:write",
   "device-keys:write",
   "device-types:write",
@@ -64,14 +69,22 @@ const configuring: ReadonlyArray<Permission> = [
 ]
 
 export const rolePermissions: Readonly<Record<Role, ReadonlySet<Permission>>> = {
-  admin: new Set(configuring),
-  manager: new Set([...servicing, "devices:write", "assets:write", "rules:write", "activities:write", "webhooks:read"]),
+  admin: new Set([...configuring, "organization:write", "users:write"]),
+  manager: new Set([
+    ...servicing,
+    "users:read",
+    "devices:write",
+    "assets:write",
+    "rules:write",
+    "activities:write",
+    "webhooks:read"
+  ]),
   engineer: new Set(configuring),
   technician: new Set(servicing),
   viewer: new Set(reading)
 }
 
-const operating: ReadonlySet<Permission> = new Set(["platform:operate"])
+const operating: ReadonlySet<Permission> = new Set(["platform:operate", "organizations:operate"])
 
 /** What a caller is: its role in the organisation it acts in, and whether it may operate the platform. */
 export interface Authority {
@@ -81,6 +94,10 @@ export interface Authority {
 
 export const isAllowed = (authority: Authority, permission: Permission): boolean =>
   rolePermissions[authority.role].has(permission) || (authority.isPlatformAdmin && operating.has(permission))
+
+/** Nobody gives away, or takes from somebody, what he may not do himself. */
+export const mayGrant = (authority: Authority, role: Role): boolean =>
+  rolePermissions[role].values().every((permission) => isAllowed(authority, permission))
 
 /** Annotation of an endpoint: what its caller must be allowed to do. "none" is any signed-in caller. */
 export class RequiredPermission extends Context.Service<RequiredPermission, Permission | "none">()(

@@ -27,11 +27,12 @@ import { HealthApi } from "./health.ts"
 import { JobsApi } from "./jobs.ts"
 import { NotificationsApi } from "./notifications.ts"
 import { OperationsApi } from "./operations.ts"
-import { OrganizationApi } from "./organization.ts"
+import { OrganizationApi, OrganizationsApi } from "./organization.ts"
 import { ProtocolConvertersApi } from "./protocol-converters.ts"
 import { SchedulesApi } from "./schedules.ts"
 import { TelemetryApi } from "./telemetry.ts"
 import { TransactionsApi } from "./transactions.ts"
+import { UsersApi } from "./users.ts"
 
 export class RestApi extends HttpApi.make("rest")
   .add(
@@ -61,5 +62,6 @@ export class RestApi extends HttpApi.make("rest")
   .add(DeadLettersApi)
   .add(JobsApi, RebuildApi)
   .add(TransactionsApi)
+  .add(UsersApi, OrganizationsApi)
   .annotate(HttpApi.ParseOptions, { errors: "all" }) // a person wants to know every fault at once
   .annotateMerge(OpenApi.annotations({ title: "ArgusIQ", version: "1" })) {}

@@ -14,6 +14,10 @@ export interface Caller extends Authority {
   /** Absent for the command line, which acts for nobody in particular. */
   readonly userId: string | undefined
   readonly tenantId: TenantId
+  /** Absent for the command line and for whom an identity provider vouches: they have no session here. */
+  readonly sessionId?: string
+  /** Somebody else knows the password: until it is changed, nothing else is allowed. */
+  readonly mustChangePassword?: boolean
 }
 export class Principal extends Context.Service<Principal, Caller>()("argusiq/domain/http/Principal") {}
 
@@ -24,7 +28,10 @@ export class Authorization extends HttpApiMiddleware.Service<Authorization, { pr
     requiredForClient: true,
     security: {
       bearer: HttpApiSecurity.bearer.pipe(
-        HttpApiSecurity.annotate(OpenApi.Description, "The accessToken from POST /api/v1/auth/login")
+        HttpApiSecurity.annotate(
+          OpenApi.Description,
+          "The accessToken from POST /api/v1/auth/login, or a token of the identity provider (OIDC_ISSUER)"
+        )
       )
     },
     error: [Unauthenticated, Forbidden, Unavailable]

@@ -22,7 +22,10 @@ export const Claims = Schema.Struct({
   sub: Uuid, // the user
   org: TenantId,
   role: Schema.Literals(roles),
-  admin: Schema.Boolean // of the platform
+  admin: Schema.Boolean, // of the platform
+  sid: Uuid, // the session
+  gen: Schema.Int, // of the session
+  tmp: Schema.optionalKey(Schema.Literal(true)) // the password is a temporary one
 })
 export type Claims = typeof Claims.Type
 
@@ -63,12 +66,12 @@ export class AccessTokens extends Context.Service<
       const [privateKey, publicKey, kid] = yield* Effect.promise(() =>
         Promise.all([importJWK(jwk, "EdDSA"), importJWK(publicJwk, "EdDSA"), calculateJwkThumbprint(publicJwk)])
       )
-      const issue = Effect.fn("AccessTokens.issue")(function* (claims: Claims) {
+      const issue = Effect.fn("AccessTokens.issue")(function* ({ sub, ...rest }: Claims) {
         const now = Math.floor((yield* Clock.currentTimeMillis) / 1_000)
         return yield* Effect.promise(() =>
-          new SignJWT({ org: claims.org, role: claims.role, admin: claims.admin })
+          new SignJWT(rest)
             .setProtectedHeader({ alg: "EdDSA", kid, typ: type })
-            .setSubject(claims.sub)
+            .setSubject(sub)
             .setIssuer(issuer)
             .setAudience(audience)
             .setIssuedAt(now)

@@ -4,62 +4,16 @@
  */
 import { argon2, randomBytes, timingSafeEqual } from "node:crypto"
 import { Context, Effect, Layer, Redacted, Semaphore } from "effect"
+import { isCommonPassword } from "./commonPasswords.ts"
 
 export const minimumPasswordLength = 12
-
-/** The most used passwords of twelve characters and more, and what people type when they are told to use twelve. */
-const common = new Set([
-  "123456789012",
-  "1234567890123",
-  "12345678901234",
-  "123456123456",
-  "123123123123",
-  "111111111111",
-  "000000000000",
-  "abcdefghijkl",
-  "aaaaaaaaaaaa",
-  "qwertyuiopas",
-  "qwertyuiop12",
-  "qwertyuiop123",
-  "1q2w3e4r5t6y",
-  "1qaz2wsx3edc",
-  "zxcvbnm12345",
-  "asdfghjkl123",
-  "passwordpassword",
-  "password1234",
-  "password12345",
-  "password123456",
-  "password1234!",
-  "password123!",
-  "passw0rd1234",
-  "p@ssw0rd1234",
-  "adminadminadmin",
-  "administrator",
-  "administrator1",
-  "admin1234567",
-  "admin12345678",
-  "welcome12345",
-  "welcome123456",
-  "changeme1234",
-  "changemechangeme",
-  "letmeinletmein",
-  "iloveyou1234",
-  "iloveyouiloveyou",
-  "qwertyqwerty",
-  "qwerty123456",
-  "default12345",
-  "argusiqargusiq",
-  "argusiq12345",
-  "unknownunknown"
-])
 
 /** What is wrong with a password that somebody chose; undefined when it is accepted. */
 export const passwordFault = (password: string, email: string): string | undefined => {
   if (password.length < minimumPasswordLength) return `must have at least ${minimumPasswordLength} characters`
   if (password.length > 1_000) return "must have at most 1000 characters"
-  const lower = password.toLowerCase()
-  if (common.has(lower) || /^(.)\1*$/u.test(lower)) return "is one of the most used passwords: choose another"
-  if (lower === email.toLowerCase()) return "must not be the e-mail address"
+  if (isCommonPassword(password)) return "is one of the most used passwords, or like one: choose another"
+  if (password.toLowerCase() === email.toLowerCase()) return "must not be the e-mail address"
   return undefined
 }
 

@@ -1,25 +1,23 @@
 /**
  * Sessions: a short-lived access token and a refresh token that works once. A refresh token used twice was copied by
- * somebody, so its whole family ends.
+ * somebody, so its whole session ends.
  * @module
  */
-import { hash, randomBytes, randomUUID } from "node:crypto"
 import { type DatabaseUnavailable } from "@argusiq/domain/errors.ts"
-import { type Session } from "@argusiq/domain/http/auth.ts"
+import { type Session, type SessionInfo } from "@argusiq/domain/http/auth.ts"
 import { type TenantId } from "@argusiq/domain/ids.ts"
-import { Cause, Clock, Context, Effect, Exit, Layer, Option, type Redacted, Schema } from "effect"
+import { Cause, Clock, Context, Effect, Exit, Layer, Option, Redacted, Schema } from "effect"
 import { AppSql } from "../database/Sql.ts"
-import { newId } from "../registry/newId.ts"
-import { orUnavailable } from "../registry/refusals.ts"
-import { AccessTokens, accessTokenSeconds } from "./AccessTokens.ts"
+import { NotRegistered, NotValid, orUnavailable } from "../registry/refusals.ts"
+import { AccessTokens } from "./AccessTokens.ts"
+import { LiveSessions } from "./LiveSessions.ts"
 import { LoginAttempts } from "./LoginAttempts.ts"
-import { Passwords } from "./Passwords.ts"
+import { type Client, digestOf, makeOpening, seeingMember, seeingUser, SignInRefused } from "./openSession.ts"
+import { passwordFault, Passwords } from "./Passwords.ts"
+import * as securityEvents from "./securityEvents.ts"
+import { endAllSessions, listSessions, refreshTokenDays, standingOf } from "./sessionStatements.ts"
 import { type User, Users } from "./Users.ts"
 
-export const refreshTokenDays = 30
-
-/** Not signed in, whatever the reason: nobody learns which of e-mail, password, organization or token was wrong. */
-export class SignInRefused extends Schema.TaggedError<SignInRefused>()("SignInRefused", {}) {}
 export class TooManyAttempts extends Schema.TaggedError<TooManyAttempts>()("TooManyAttempts", {
   secondsToWait: Schema.Int
 }) {}
@@ -28,24 +26,46 @@ export interface Credentials {
   readonly email: string
   readonly password: Redacted.Redacted
   readonly organizationId: TenantId | undefined
-  /** Of the client, for the limit on attempts. */
-  readonly address: string
+}
+/** A password that the user of a session presents again. */
+export interface Confirmation {
+  readonly userId: string
+  readonly tenantId: TenantId
+  readonly password: Redacted.Redacted
 }
 
-const isRefused = (exit: Exit.Exit<Session, SignInRefused | DatabaseUnavailable>) =>
-  Exit.isFailure(exit) && Option.getOrUndefined(Cause.findErrorOption(exit.cause))?._tag === "SignInRefused"
+type Attempt<A> = Effect.Effect<A, SignInRefused | TooManyAttempts | DatabaseUnavailable>
 
-const digestOf = (token: string) => hash("sha256", token, "buffer")
+const isRefused = (exit: Exit.Exit<unknown, unknown>) => {
+  const error: unknown = Exit.isFailure(exit) ? Option.getOrUndefined(Cause.findErrorOption(exit.cause)) : undefined
+  return error instanceof SignInRefused
+}
 
 export class Sessions extends Context.Service<
   Sessions,
   {
-    login(credentials: Credentials): Effect.Effect<Session, SignInRefused | TooManyAttempts | DatabaseUnavailable>
+    login(credentials: Credentials, client: Client): Attempt<Session>
     refresh(refreshToken: string): Effect.Effect<Session, SignInRefused | DatabaseUnavailable>
     /** Ends the whole session; an unknown token ends nothing. */
     logout(refreshToken: string): Effect.Effect<void, DatabaseUnavailable>
     /** A new session of the same user in another organization. */
-    switch(userId: string, tenantId: TenantId): Effect.Effect<Session, SignInRefused | DatabaseUnavailable>
+    switch(
+      userId: string,
+      tenantId: TenantId,
+      client: Client
+    ): Effect.Effect<Session, SignInRefused | DatabaseUnavailable>
+    /** Accepts the invitation of `tenantId`; `password` is the one that its administrator gave. */
+    join(confirmation: Confirmation, client: Client): Attempt<Session>
+    /** Ends all sessions of the user and begins one in `tenantId`. `password` is the present one. */
+    changePassword(
+      confirmation: Confirmation,
+      newPassword: Redacted.Redacted,
+      client: Client
+    ): Effect.Effect<Session, NotValid | SignInRefused | TooManyAttempts | DatabaseUnavailable>
+    /** Those that have not ended, the last used first. */
+    list(userId: string): Effect.Effect<ReadonlyArray<Omit<SessionInfo, "isCurrent">>, DatabaseUnavailable>
+    /** One of the user's own. */
+    end(userId: string, sessionId: string): Effect.Effect<void, NotRegistered | DatabaseUnavailable>
   }
 >()("argusiq/layers/identity/Sessions") {
   static readonly layer = Layer.effect(
@@ -55,94 +75,157 @@ export class Sessions extends Context.Service<
       const users = yield* Users
       const passwords = yield* Passwords
       const tokens = yield* AccessTokens
+      const live = yield* LiveSessions
       const attempts = new LoginAttempts()
+      const { begin, give } = makeOpening(sql, tokens, users)
 
-      /** Both tokens, for the membership as it is at this moment. */
-      const open = Effect.fnUntraced(function* (user: User, tenantId: TenantId | undefined, family: string) {
-        const memberships = user.isActive ? yield* users.memberships(user.id) : []
-        const membership =
-          tenantId === undefined ? memberships[0] : memberships.find((membership) => membership.tenantId === tenantId)
-        if (membership === undefined) return yield* new SignInRefused()
-        const organization = yield* users.organization(membership.tenantId)
-        if (organization?.status !== "active") return yield* new SignInRefused()
-        const refreshToken = randomBytes(32).toString("base64url")
-        yield* sql`insert into refresh_tokens (id, user_id, tenant_id, family, token_hash, expires_at)
-          values (${newId()}::uuid, ${user.id}::uuid, ${membership.tenantId}::uuid, ${family}::uuid,
-            ${digestOf(refreshToken)}, now() + make_interval(days => ${refreshTokenDays}))`
-        const accessToken = yield* tokens.issue({
-          sub: user.id,
-          org: membership.tenantId,
-          role: membership.role,
-          admin: user.isPlatformAdmin
-        })
-        return { accessToken, refreshToken, expiresIn: accessTokenSeconds }
-      })
-
-      const login = Effect.fn("Sessions.login")(function* (credentials: Credentials) {
-        const { address, email } = credentials
-        const secondsToWait = attempts.begin(email, address, yield* Clock.currentTimeMillis)
-        if (secondsToWait !== undefined) return yield* new TooManyAttempts({ secondsToWait })
-        return yield* signIn(credentials).pipe(
-          orUnavailable,
-          // Only an attempt that was refused counts, not one that the database could not judge.
-          Effect.onExit((exit) =>
+      /** Only an attempt that was refused counts, not one that the database could not judge. */
+      const limited = <A, E, R>(
+        account: string,
+        userId: string | undefined,
+        address: string,
+        attempt: Effect.Effect<A, E, R>
+      ) =>
+        Effect.gen(function* () {
+          const secondsToWait = attempts.begin(account, address, yield* Clock.currentTimeMillis)
+          if (secondsToWait !== undefined) {
+            yield* securityEvents.signInsLimited(userId, address)
+            return yield* new TooManyAttempts({ secondsToWait })
+          }
+          return yield* Effect.onExit(attempt, (exit) =>
             Effect.sync(() => {
-              if (!isRefused(exit)) attempts.withdraw(email, address)
+              if (!isRefused(exit)) attempts.withdraw(account, address)
             })
           )
-        )
-      })
+        })
 
-      const signIn = Effect.fnUntraced(function* ({ email, organizationId, password }: Credentials) {
+      const login = Effect.fn("Sessions.login")((credentials: Credentials, client: Client) =>
+        limited(credentials.email, undefined, client.address, orUnavailable(signIn(credentials, client)))
+      )
+      const signIn = Effect.fnUntraced(function* ({ email, organizationId, password }: Credentials, client: Client) {
         const user = yield* users.byEmail(email)
         const isRight = yield* passwords.verify(password, user?.passwordHash)
-        if (!isRight || user === undefined) return yield* new SignInRefused()
-        const session = yield* open(user, organizationId, randomUUID())
-        yield* users.noteLogin(user.id)
-        return session
+        const tenantId = isRight && user?.isActive === true ? yield* homeOf(user, organizationId) : undefined
+        if (user === undefined || tenantId === undefined) {
+          yield* securityEvents.signInRefused(user?.id, client.address)
+          return yield* new SignInRefused()
+        }
+        return yield* begin(user.id, tenantId, client)
       })
-
-      const endFamily = (family: string) =>
-        sql`update refresh_tokens set revoked_at = now() where family = ${family}::uuid and revoked_at is null`
+      const homeOf = (user: User, asked: TenantId | undefined) =>
+        Effect.map(users.memberships(user.id), (memberships) => {
+          const membership =
+            asked === undefined ? memberships[0] : memberships.find(({ tenantId }) => tenantId === asked)
+          return membership?.tenantId
+        })
 
       const refresh = Effect.fn("Sessions.refresh")(function* (refreshToken: string) {
         const digest = digestOf(refreshToken)
-        // Of two that present the same token at once, one finds it unused; the other ends the family, also for the token
-        // that the first is about to get.
-        const [token] = yield* sql<{ user_id: string; tenant_id: TenantId; family: string }>`
-          update refresh_tokens token set used_at = now()
-          where token_hash = ${digest} and used_at is null and expires_at > now() and not exists (
-            select 1 from refresh_tokens relative where relative.family = token.family and relative.revoked_at is not null)
-          returning user_id, tenant_id, family`
-        if (token === undefined) {
-          const [known] = yield* sql<{ family: string; user_id: string; used: boolean }>`
-            select family, user_id, used_at is not null as used from refresh_tokens where token_hash = ${digest}`
-          if (known?.used === true) {
-            yield* endFamily(known.family)
-            yield* Effect.logWarning("A refresh token was used twice: its session is ended").pipe(
-              Effect.annotateLogs({ userId: known.user_id })
-            )
+        const [known] = yield* sql<{ family: string; user_id: string; tenant_id: TenantId }>`
+          select family, user_id, tenant_id from refresh_tokens where token_hash = ${digest}`
+        if (known === undefined) return yield* new SignInRefused()
+        const { family, tenant_id: tenantId, user_id: userId } = known
+        const outcome = yield* Effect.gen(function* () {
+          const [standing] = yield* standingOf(sql, userId, tenantId)
+          // Of two that present the same token at once, one finds it unused; the other ends the session, also for the
+          // token that the first is about to get.
+          const used = yield* sql`update refresh_tokens set used_at = now()
+            where token_hash = ${digest} and used_at is null and expires_at > now() returning id`
+          if (used.length === 0) {
+            const reused = yield* sql`select from refresh_tokens where token_hash = ${digest} and used_at is not null`
+            if (reused.length === 0) return "expired"
+            yield* sql`update sessions set ended_at = now(), end_reason = 'refresh token used twice'
+              where id = ${family}::uuid and ended_at is null`
+            return "reused"
           }
-          return yield* new SignInRefused()
+          const [session] = yield* sql<{ generation: number }>`
+            update sessions set last_used_at = now(), expires_at = now() + make_interval(days => ${refreshTokenDays})
+            where id = ${family}::uuid and ended_at is null returning generation`
+          if (session === undefined || standing === undefined) return "ended"
+          return yield* give(standing, { userId, tenantId, sessionId: family, generation: session.generation })
+        }).pipe(seeingMember(sql, tenantId, userId))
+        if (outcome === "reused") {
+          yield* live.catchUp
+          yield* securityEvents.refreshTokenReused(userId, family)
         }
-        const user = yield* users.byId(token.user_id)
-        if (user === undefined) return yield* new SignInRefused()
-        return yield* open(user, token.tenant_id, token.family)
+        if (typeof outcome !== "object") return yield* new SignInRefused()
+        return outcome
       }, orUnavailable)
+
+      const endOne = Effect.fnUntraced(function* (userId: string, sessionId: string, reason: string) {
+        const ended = yield* sql`update sessions set ended_at = now(), end_reason = ${reason}
+          where id = ${sessionId}::uuid and user_id = ${userId}::uuid and ended_at is null returning id`.pipe(
+          seeingUser(sql, userId)
+        )
+        if (ended.length === 0) return false
+        yield* live.catchUp
+        yield* securityEvents.sessionEnded(userId, sessionId)
+        return true
+      })
 
       const logout = Effect.fn("Sessions.logout")(function* (refreshToken: string) {
-        const [known] = yield* sql<{ family: string }>`
-          select family from refresh_tokens where token_hash = ${digestOf(refreshToken)}`
-        if (known !== undefined) yield* endFamily(known.family)
+        const [known] = yield* sql<{ family: string; user_id: string }>`
+          select family, user_id from refresh_tokens where token_hash = ${digestOf(refreshToken)}`
+        if (known !== undefined) yield* endOne(known.user_id, known.family, "signed out")
       }, orUnavailable)
 
-      const switchTo = Effect.fn("Sessions.switch")(function* (userId: string, tenantId: TenantId) {
-        const user = yield* users.byId(userId)
-        if (user === undefined) return yield* new SignInRefused()
-        return yield* open(user, tenantId, randomUUID())
+      const end = Effect.fn("Sessions.end")(function* (userId: string, sessionId: string) {
+        if (!(yield* endOne(userId, sessionId, "ended by its user")))
+          return yield* new NotRegistered({ what: "session" })
       }, orUnavailable)
 
-      return Sessions.of({ login, refresh, logout, switch: switchTo })
+      const switchTo = Effect.fn("Sessions.switch")(begin, orUnavailable)
+
+      const join = Effect.fn("Sessions.join")(({ password, tenantId, userId }: Confirmation, client: Client) =>
+        Effect.gen(function* () {
+          const [invitation] = yield* sql<{ password_hash: string }>`
+            select password_hash from invitations where user_id = ${userId}::uuid and tenant_id = ${tenantId}::uuid`.pipe(
+            seeingUser(sql, userId)
+          )
+          if (!(yield* passwords.verify(password, invitation?.password_hash))) return yield* new SignInRefused()
+          yield* sql`delete from invitations where user_id = ${userId}::uuid and tenant_id = ${tenantId}::uuid`.pipe(
+            seeingMember(sql, tenantId, userId)
+          )
+          yield* securityEvents.invitationAccepted(userId, tenantId)
+          return yield* begin(userId, tenantId, client)
+        }).pipe(orUnavailable, (attempt) => limited(`invitation of ${userId}`, userId, client.address, attempt))
+      )
+
+      const changePassword = Effect.fn("Sessions.changePassword")(
+        ({ password, tenantId, userId }: Confirmation, newPassword: Redacted.Redacted, client: Client) =>
+          Effect.gen(function* () {
+            const user = yield* users.byId(userId)
+            if (user === undefined || !(yield* passwords.verify(password, user.passwordHash))) {
+              return yield* new SignInRefused()
+            }
+            const fault =
+              Redacted.value(newPassword) === Redacted.value(password)
+                ? "must not be the present one"
+                : passwordFault(Redacted.value(newPassword), user.email)
+            if (fault !== undefined) {
+              return yield* new NotValid({ faults: [{ path: "newPassword", message: fault }] })
+            }
+            const passwordHash = yield* passwords.hash(newPassword)
+            // The old hash is part of the condition: of two changes from the same password one counts.
+            const changed = yield* sql`update users set password_hash = ${passwordHash}, password_is_temporary = false,
+                updated_at = now(), version = version + 1
+              where id = ${userId}::uuid and password_hash = ${user.passwordHash} returning id`.pipe(
+              Effect.tap((rows) =>
+                Effect.when(endAllSessions(sql, userId, "password changed"), Effect.succeed(rows.length > 0))
+              ),
+              seeingUser(sql, userId)
+            )
+            if (changed.length === 0) return yield* new SignInRefused()
+            yield* live.catchUp
+            yield* securityEvents.passwordChanged(userId)
+            return yield* begin(userId, tenantId, client)
+          }).pipe(orUnavailable, (attempt) => limited(`password of ${userId}`, userId, client.address, attempt))
+      )
+
+      const list = Effect.fn("Sessions.list")((userId: string) =>
+        listSessions(sql, userId).pipe(seeingUser(sql, userId), orUnavailable)
+      )
+      return Sessions.of({ login, refresh, logout, switch: switchTo, join, changePassword, list, end })
     })
   )
 }

@@ -1,9 +1,8 @@
 /**
- * Users and where they belong.
+ * Accounts and where they belong.
  * @module
  */
 import { type DatabaseUnavailable } from "@argusiq/domain/errors.ts"
-import { type Organization } from "@argusiq/domain/http/organization.ts"
 import { type TenantId } from "@argusiq/domain/ids.ts"
 import { type Role } from "@argusiq/domain/permissions.ts"
 import { Context, Effect, Layer } from "effect"
@@ -30,12 +29,13 @@ export class Users extends Context.Service<
   {
     byEmail(email: string): Effect.Effect<User | undefined, DatabaseUnavailable>
     byId(id: string): Effect.Effect<User | undefined, DatabaseUnavailable>
-    /** The default one first. */
+    /** Those that a password opens, the default one first. */
     memberships(userId: string): Effect.Effect<ReadonlyArray<Membership>, DatabaseUnavailable>
-    organization(tenantId: TenantId): Effect.Effect<Organization | undefined, DatabaseUnavailable>
+    /** Organizations that the user has been added to and has not joined. */
+    invitations(userId: string): Effect.Effect<ReadonlyArray<TenantId>, DatabaseUnavailable>
     /** Where the installation's first administrator belongs; undefined before the first start is done. */
     readonly firstOrganization: Effect.Effect<TenantId | undefined, DatabaseUnavailable>
-    noteLogin(id: string): Effect.Effect<void, DatabaseUnavailable>
+    noteLogin(id: string, tenantId: TenantId): Effect.Effect<void, DatabaseUnavailable>
   }
 >()("argusiq/layers/identity/Users") {
   static readonly layer = Layer.effect(
@@ -74,7 +74,10 @@ export class Users extends Context.Service<
 
       const memberships = Effect.fn("Users.memberships")((userId: string) =>
         sql<{ tenant_id: TenantId; role: Role; is_default: boolean }>`
-          select tenant_id, role, is_default from memberships where user_id = ${userId}::uuid
+          select tenant_id, role, is_default from memberships member
+          where user_id = ${userId}::uuid and status = 'active' and not is_external and not exists (
+            select from invitations invitation
+            where invitation.user_id = member.user_id and invitation.tenant_id = member.tenant_id)
           order by is_default desc, created_at, id`.pipe(
           asUser(userId),
           withSql,
@@ -85,28 +88,12 @@ export class Users extends Context.Service<
         )
       )
 
-      const organization = Effect.fn("Users.organization")((tenantId: TenantId) =>
-        sql<{
-          id: TenantId
-          name: string
-          slug: string
-          status: Organization["status"]
-          created_at: Date
-          version: number
-        }>`select id, name, slug, status, created_at, version from organizations where id = ${tenantId}::uuid`.pipe(
-          inTenant(tenantId),
+      const invitations = Effect.fn("Users.invitations")((userId: string) =>
+        sql<{ tenant_id: TenantId }>`
+          select tenant_id from invitations where user_id = ${userId}::uuid order by created_at, tenant_id`.pipe(
+          asUser(userId),
           withSql,
-          Effect.map(
-            ([row]): Organization | undefined =>
-              row && {
-                id: row.id,
-                name: row.name,
-                slug: row.slug,
-                status: row.status,
-                createdAt: row.created_at.toISOString(),
-                version: row.version
-              }
-          ),
+          Effect.map((rows) => rows.map(({ tenant_id }) => tenant_id)),
           orUnavailable
         )
       )
@@ -119,11 +106,13 @@ export class Users extends Context.Service<
         return membership?.tenantId
       }).pipe(orUnavailable)
 
-      const noteLogin = Effect.fn("Users.noteLogin")(function* (id: string) {
+      const noteLogin = Effect.fn("Users.noteLogin")(function* (id: string, tenantId: TenantId) {
         yield* sql`update users set last_login_at = now() where id = ${id}::uuid`
+        yield* sql`update memberships set last_login_at = now()
+          where user_id = ${id}::uuid and tenant_id = ${tenantId}::uuid`.pipe(inTenant(tenantId), withSql)
       }, orUnavailable)
 
-      return Users.of({ byEmail, byId, memberships, organization, firstOrganization, noteLogin })
+      return Users.of({ byEmail, byId, memberships, invitations, firstOrganization, noteLogin })
     })
   )
 }

@@ -62,7 +62,7 @@ export const dueLetters = Effect.fnUntraced(function* (sql: Sql, without: Readon
         select recipient from unnest(item.recipients) recipient where recipient like '%@%'
         union
         select lower(person.email) from users person join memberships member on member.user_id = person.id
-        where member.tenant_id = item.tenant_id and person.status = 'active'
+        where member.tenant_id = item.tenant_id and person.status = 'active' and member.status = 'active'
           and (person.id::text = any(item.recipients) or member.role = any(item.recipients))
         except select unnest(item.delivered_to || item.refused)
         order by 1) as "to"

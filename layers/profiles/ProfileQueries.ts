@@ -137,9 +137,9 @@ export const makeProfileQueries = (sql: PgClient.PgClient) => {
       tenant_id: string
       expires_at: number | null
       sequence: number
-    }>`select id, key_hash, device_id, tenant_id, extract(epoch from expires_at)::float8 as expires_at,
+    }>`select key.id, key_hash, device_id, tenant_id, extract(epoch from expires_at)::float8 as expires_at,
         ${sequence} as sequence
-      from device_api_keys
+      from device_api_keys key join organizations on organizations.id = tenant_id and organizations.status = 'active'
       where revoked_at is null and key_hash = any(${hashes.filter((hash) => !hash.includes("\0"))}::text[])`
     return new Map(
       rows.map((row): [string, ApiKeyEntry] => [

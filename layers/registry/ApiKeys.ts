@@ -7,13 +7,13 @@ import { type DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import { type ApiKey, type NewApiKey } from "@argusiq/domain/http/devices.ts"
 import { isoFromMicros } from "@argusiq/domain/http/scalars.ts"
 import { type Instant } from "@argusiq/domain/ids.ts"
-import { Context, Effect, Layer } from "effect"
+import { Clock, Context, Effect, Layer } from "effect"
 import { inTenantOf } from "../database/inTenant.ts"
 import { AppSql } from "../database/Sql.ts"
 import { isoOrNull } from "./deviceRow.ts"
 import { type Actor } from "./Devices.ts"
 import { newId } from "./newId.ts"
-import { NotRegistered, orRefusal, orUnavailable, type WriteRefusal } from "./refusals.ts"
+import { BadReference, NotRegistered, orRefusal, orUnavailable, type WriteRefusal, WrongState } from "./refusals.ts"
 
 const beginning = "argusiq_"
 const prefixLength = beginning.length + 6
@@ -30,8 +30,12 @@ export class ApiKeys extends Context.Service<
   ApiKeys,
   {
     list(actor: Actor, deviceId: string): Effect.Effect<ReadonlyArray<ApiKey>, NotRegistered | DatabaseUnavailable>
-    /** The answer is the only place where the key is ever seen. */
-    create(actor: Actor, deviceId: string, expiresAt?: Instant): Effect.Effect<NewApiKey, NotRegistered | WriteRefusal>
+    /** The answer is the only place where the key is ever seen. Refused for a device out of service and for an end that is past. */
+    create(
+      actor: Actor,
+      deviceId: string,
+      expiresAt?: Instant
+    ): Effect.Effect<NewApiKey, NotRegistered | WrongState | WriteRefusal>
     /** Revoking it again changes nothing. */
     revoke(actor: Actor, deviceId: string, keyId: string): Effect.Effect<void, NotRegistered | DatabaseUnavailable>
   }
@@ -71,7 +75,15 @@ export class ApiKeys extends Context.Service<
 
       const create = Effect.fn("ApiKeys.create")((actor: Actor, deviceId: string, expiresAt?: Instant) =>
         Effect.gen(function* () {
-          yield* requireDevice(deviceId)
+          if (expiresAt !== undefined && expiresAt <= (yield* Clock.currentTimeMillis) * 1_000) {
+            return yield* new BadReference({ path: "expiresAt", message: "must be in the future" })
+          }
+          const [device] = yield* sql<{ status: string }>`
+            select status from devices where id = ${deviceId}::uuid for share`
+          if (device === undefined) return yield* new NotRegistered({ what: "device" })
+          if (device.status === "decommissioned") {
+            return yield* new WrongState({ message: "A decommissioned device gets no key: add a new device." })
+          }
           const made = makeApiKey()
           const expires = expiresAt === undefined ? null : isoFromMicros(expiresAt)
           const [row] = yield* sql<{ created_at: Date }>`

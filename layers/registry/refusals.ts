@@ -32,6 +32,8 @@ export class NotRegistered extends Schema.TaggedError<NotRegistered>()("NotRegis
     "webhook delivery",
     "API key",
     "organization",
+    "user",
+    "session",
     "draft",
     "dead letter"
   ])
@@ -49,6 +51,8 @@ export class NotValid extends Schema.TaggedError<NotValid>()("NotValid", {
 }) {}
 /** It is not in a state in which this can be done. */
 export class WrongState extends Schema.TaggedError<WrongState>()("WrongState", { message: Schema.String }) {}
+/** Who asks may not do this. */
+export class NotAllowed extends Schema.TaggedError<NotAllowed>()("NotAllowed", { message: Schema.String }) {}
 /** Somebody changed it since; `present` is its version. */
 export class StaleVersion extends Schema.TaggedError<StaleVersion>()("StaleVersion", { present: Schema.Int }) {}
 /** PostgreSQL can never hold one of the values: a NUL or a lone surrogate in JSON, for example. */
@@ -90,6 +94,7 @@ const properties: ReadonlyArray<readonly [part: string, path: string]> = [
   ["device_type_id", "deviceTypeId"],
   ["activity_type_id", "activityTypeId"],
   ["template_id", "templateId"],
+  ["slug", "slug"],
   ["name", "name"]
 ]
 const propertyOf = (error: SqlError): string => {

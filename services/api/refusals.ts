@@ -5,6 +5,7 @@
 import { type BusUnavailable, type CacheUnavailable, type DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import {
   Conflict,
+  Forbidden,
   InvalidRequest,
   NotFound,
   PreconditionFailed,
@@ -18,6 +19,7 @@ import {
   type AlreadyTaken,
   type BadCursor,
   type BadReference,
+  type NotAllowed,
   type NotRegistered,
   type NotValid,
   type StaleVersion,
@@ -33,6 +35,7 @@ interface Refusals {
   readonly BadReference: BadReference
   readonly NotValid: NotValid
   readonly WrongState: WrongState
+  readonly NotAllowed: NotAllowed
   readonly UnknownJob: UnknownJob
   readonly StaleVersion: StaleVersion
   readonly Unstorable: Unstorable
@@ -53,6 +56,7 @@ const problems = {
   BadReference: ({ message, path }: BadReference) => new Unprocessable({ errors: [{ path, message }] }),
   NotValid: ({ faults }: NotValid) => new Unprocessable({ errors: faults }),
   UnknownJob: () => new NotFound({ detail: "There is no such job." }),
+  NotAllowed: ({ message }: NotAllowed) => new Forbidden({ detail: message }),
   WrongState: ({ message }: WrongState) => new Conflict({ detail: message }),
   StaleVersion: ({ present }: StaleVersion) =>
     new PreconditionFailed({

@@ -9,6 +9,11 @@ import { ActivityTypes } from "@argusiq/layers/activities/ActivityTypes.ts"
 import { Schedules } from "@argusiq/layers/activities/Schedules.ts"
 import { AccessTokens } from "@argusiq/layers/identity/AccessTokens.ts"
 import { CommandLineToken } from "@argusiq/layers/identity/CommandLineToken.ts"
+import { ExternalTokens } from "@argusiq/layers/identity/ExternalTokens.ts"
+import { ExternalUsers } from "@argusiq/layers/identity/ExternalUsers.ts"
+import { LiveSessions } from "@argusiq/layers/identity/LiveSessions.ts"
+import { Members } from "@argusiq/layers/identity/Members.ts"
+import { Organizations } from "@argusiq/layers/identity/Organizations.ts"
 import { Passwords } from "@argusiq/layers/identity/Passwords.ts"
 import { Sessions } from "@argusiq/layers/identity/Sessions.ts"
 import { Users } from "@argusiq/layers/identity/Users.ts"
@@ -59,7 +64,7 @@ import { jobs } from "./handlers/jobs.ts"
 import { links } from "./handlers/links.ts"
 import { notifications } from "./handlers/notifications.ts"
 import { operations } from "./handlers/operations.ts"
-import { organization } from "./handlers/organization.ts"
+import { organization, organizations } from "./handlers/organization.ts"
 import { protocolConverters } from "./handlers/protocolConverters.ts"
 import { rebuild } from "./handlers/rebuild.ts"
 import { rules } from "./handlers/rules.ts"
@@ -67,11 +72,22 @@ import { schedules } from "./handlers/schedules.ts"
 import { spaces } from "./handlers/spaces.ts"
 import { telemetry } from "./handlers/telemetry.ts"
 import { transactions } from "./handlers/transactions.ts"
+import { users } from "./handlers/users.ts"
 import { problemBoundary } from "./problemBoundary.ts"
 import { readableRequest } from "./readableRequest.ts"
 
-const identity = Sessions.layer.pipe(
-  Layer.provideMerge(Layer.mergeAll(AccessTokens.layer, CommandLineToken.layer, Passwords.layer, Users.layer))
+const identity = Layer.merge(Sessions.layer, Organizations.layer).pipe(
+  Layer.provideMerge(Members.layer),
+  Layer.provideMerge(
+    Layer.mergeAll(
+      AccessTokens.layer,
+      CommandLineToken.layer,
+      ExternalUsers.layerConfig.pipe(Layer.provide(ExternalTokens.layerConfig)),
+      LiveSessions.layer,
+      Passwords.layer,
+      Users.layer
+    )
+  )
 )
 const assetRegistry = Layer.mergeAll(
   Assets.layer,
@@ -124,6 +140,8 @@ const handlers = Layer.mergeAll(
   alarms,
   auth,
   organization,
+  organizations,
+  users,
   deadLetters,
   devices,
   deviceTypes,

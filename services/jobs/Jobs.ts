@@ -68,7 +68,7 @@ export const run = Effect.fnUntraced(function* (pauses: Pauses = usualPauses) {
       yield* careFor(sql, rawTable, { keep: limits.rawKeep, maxBytes: limits.rawMaxBytes }, now)
     )
     const sessions = yield* removeExpiredSessions(sql)
-    if (sessions > 0) yield* Effect.logInfo(`${sessions} expired refresh tokens removed`)
+    if (sessions > 0) yield* Effect.logInfo(`${sessions} expired sessions removed`)
     const notices = yield* removeOldNotices(sql, limits.noticesKeep)
     if (notices > 0) yield* Effect.logInfo(`${notices} old notifications and webhook deliveries removed`)
     yield* forgetGaps(sql)

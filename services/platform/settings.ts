@@ -6,8 +6,10 @@
 import { BrokerUrl, ClientId } from "@argusiq/bridge/external/settings.ts"
 import { WebhookSecret } from "@argusiq/bridge/external/WebhookSecret.ts"
 import { LEAST_PIPELINE_CONNECTIONS } from "@argusiq/layers/database/Database.ts"
+import { ProviderUrl } from "@argusiq/layers/identity/ExternalTokens.ts"
 import { SmtpUrl } from "@argusiq/layers/notifications/Mail.ts"
 import * as RedisClient from "@argusiq/layers/redis/RedisClient.ts"
+import { roles } from "@argusiq/domain/permissions.ts"
 import { Config, Effect, Option, Redacted, Result, Schema } from "effect"
 import { Refusal } from "./errors.ts"
 import { ServiceNames, parseServices } from "./services.ts"
@@ -106,6 +108,42 @@ export const settings: ReadonlyArray<Setting> = [
     allowed: "at least 12 characters",
     config: Config.schema(Password, "ARGUSIQ_ADMIN_PASSWORD"),
     secret: true
+  },
+  {
+    name: "OIDC_ISSUER",
+    unset: "people sign in with a password only",
+    allowed: "the https address of an OpenID Connect provider, as its tokens have it in iss; http on this machine",
+    config: Config.schema(ProviderUrl, "OIDC_ISSUER")
+  },
+  {
+    name: "OIDC_AUDIENCE",
+    unset: "no default: needed where OIDC_ISSUER is set",
+    allowed: "what the provider's tokens for this platform have in aud",
+    config: Config.NonEmptyString("OIDC_AUDIENCE")
+  },
+  {
+    name: "OIDC_ROLE_CLAIM",
+    unset: "roles",
+    allowed: "the claim that names a role, or a path to it such as realm_access.roles",
+    config: Config.NonEmptyString("OIDC_ROLE_CLAIM")
+  },
+  {
+    name: "OIDC_DEFAULT_ROLE",
+    unset: "tokens without a role are refused",
+    allowed: `one of ${roles.join(", ")}, for tokens without a role claim`,
+    config: Config.Literals(roles, "OIDC_DEFAULT_ROLE")
+  },
+  {
+    name: "OIDC_ORGANIZATION_CLAIM",
+    unset: "all users of the provider belong to OIDC_ORGANIZATION_ID",
+    allowed: "the claim, or a path to it, that names the organization by its id or slug",
+    config: Config.NonEmptyString("OIDC_ORGANIZATION_CLAIM")
+  },
+  {
+    name: "OIDC_ORGANIZATION_ID",
+    unset: "no default: needed where OIDC_ISSUER is set without OIDC_ORGANIZATION_CLAIM",
+    allowed: "the id or slug of an organization",
+    config: Config.NonEmptyString("OIDC_ORGANIZATION_ID")
   },
   { name: "HTTP_HOST", unset: "127.0.0.1", allowed: "a host name or address", config: Config.String("HTTP_HOST") },
   port("HTTP_PORT", "3000"),

@@ -84,4 +84,35 @@ describe("the migrations", () => {
       assert.sameDeepMembers([...back], rows)
     }).pipe(Effect.provide(emptyDatabase))
   )
+
+  it.live("0013 keeps who is signed in, up and down", () =>
+    Effect.gen(function* () {
+      yield* Migrate.up({ to: 12 })
+      const sql = yield* OwnerSql
+      const [tenant, user, open, ended] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()]
+      yield* sql`insert into organizations (id, name, slug) values (${tenant}, 'A', 'a')`
+      yield* sql`insert into users (id, email, name) values (${user}, 'a@b', 'A')`
+      for (const [family, age, revoked] of [
+        [open, "2 days", null],
+        [open, "1 day", null],
+        [ended, "1 day", new Date()]
+      ] as const) {
+        yield* sql`insert into refresh_tokens
+            (id, user_id, tenant_id, family, token_hash, expires_at, revoked_at, created_at)
+          values (${randomUUID()}, ${user}, ${tenant}, ${family}, decode(md5(random()::text), 'hex'),
+            now() + interval '30 days' - ${age}::interval, ${revoked}, now() - ${age}::interval)`
+      }
+      const before = yield* sql`select * from refresh_tokens order by id`
+      yield* Migrate.up({ to: 13 })
+      const sessions =
+        yield* sql`select id, ended_at is null as open, extract(day from expires_at - last_used_at)::int as days
+        from sessions order by created_at`
+      assert.deepStrictEqual(sessions, [
+        { id: open, open: true, days: 30 },
+        { id: ended, open: false, days: 30 }
+      ])
+      yield* Migrate.down()
+      assert.deepStrictEqual(yield* sql`select * from refresh_tokens order by id`, before)
+    }).pipe(Effect.provide(emptyDatabase))
+  )
 })

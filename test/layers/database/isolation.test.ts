@@ -19,6 +19,8 @@ const makeTenant = Effect.gen(function* () {
   yield* sql`insert into organizations (id, name, slug) values (${tenant}, 'T', ${tenant})`
   yield* sql`insert into users (id, email, name) values (${userId}, 'a@b.c', 'A') on conflict do nothing`
   yield* sql`insert into memberships (id, tenant_id, user_id, role) values (${randomUUID()}, ${tenant}, ${userId}, 'admin')`
+  yield* sql`insert into invitations (tenant_id, user_id, password_hash) values (${tenant}, ${userId}, 'x')`
+  yield* sql`insert into sessions (id, tenant_id, user_id, expires_at) values (${randomUUID()}, ${tenant}, ${userId}, now())`
   yield* sql`insert into device_types (id, tenant_id, name) values (${type}, ${tenant}, 'thermometer')`
   const config = {
     extractionRules: { t: { unit: "Cel" }, p: { unit: "bar" } },
@@ -127,6 +129,8 @@ const makeActivity = Effect.fnUntraced(function* (tenant: string, asset: string)
 const tenantTables = [
   "organizations",
   "memberships",
+  "invitations",
+  "sessions",
   "device_types",
   "device_type_versions",
   "devices",
@@ -278,6 +282,7 @@ layer(testDatabase, { excludeTestServices: true })("isolation of tenants", (it) 
         [
           "change_sequence",
           "consumer_offsets",
+          "external_identities",
           "ingest_gaps",
           "ingest_heartbeat",
           "refresh_tokens",
@@ -332,6 +337,9 @@ layer(testDatabase, { excludeTestServices: true })("isolation of tenants", (it) 
         "update entity_edges set valid_until = now()",
         "insert into threshold_rules (id) values (null)",
         "select password_hash from users",
+        "select password_hash from invitations",
+        "select user_id from sessions",
+        "update sessions set ended_at = null",
         "update device_api_keys set revoked_at = now()"
       ]) {
         assert.strictEqual(sqlState(yield* Effect.flip(sql.unsafe(statement))), "42501", statement)
@@ -395,7 +403,7 @@ layer(testDatabase, { excludeTestServices: true })("isolation of tenants", (it) 
       const sql = yield* OwnerSql
       const { device } = yield* makeTenant
       const number = Effect.map(
-        sql<{ n: number }>`select number::int as n from change_sequence`,
+        sql<{ n: number }>`select number::int as n from change_sequence where scope = 'profiles'`,
         (rows) => rows[0]?.n ?? -1
       )
       const moves = (statement: string) =>

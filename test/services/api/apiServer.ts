@@ -56,13 +56,18 @@ export class Api extends Context.Service<
   }
 >()("argusiq/test/Api") {}
 
-const configured = Layer.unwrap(
-  Effect.map(DataDirectory, (directory) =>
-    ConfigProvider.layer(
-      ConfigProvider.fromUnknown({ ARGUSIQ_DATA_DIR: directory, ARGUSIQ_ADMIN_PASSWORD: adminPassword })
+const configured = (environment: Readonly<Record<string, string>>) =>
+  Layer.unwrap(
+    Effect.map(DataDirectory, (directory) =>
+      ConfigProvider.layer(
+        ConfigProvider.fromUnknown({
+          ARGUSIQ_DATA_DIR: directory,
+          ARGUSIQ_ADMIN_PASSWORD: adminPassword,
+          ...environment
+        })
+      )
     )
   )
-)
 
 const infrastructure = Layer.mergeAll(
   ProfileCache.layer({ size: 1_000 }),
@@ -104,19 +109,21 @@ const started = Layer.effect(
   })
 )
 
-/** Everything that stands behind the API is there for the tests too. */
-export const apiServer = started.pipe(
-  Layer.provideMerge(
-    HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
-      Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" }))
-    )
-  ),
-  Layer.provideMerge(Passwords.layer),
-  Layer.provideMerge(infrastructure),
-  Layer.provideMerge(configured),
-  Layer.provideMerge(Layer.merge(testDatabase, DataDirectory.layer)),
-  Layer.orDie
-)
+/** With further settings. Everything that stands behind the API is there for the tests too. */
+export const apiServerWith = (environment: Readonly<Record<string, string>>) =>
+  started.pipe(
+    Layer.provideMerge(
+      HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
+        Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" }))
+      )
+    ),
+    Layer.provideMerge(Passwords.layer),
+    Layer.provideMerge(infrastructure),
+    Layer.provideMerge(configured(environment)),
+    Layer.provideMerge(Layer.merge(testDatabase, DataDirectory.layer)),
+    Layer.orDie
+  )
+export const apiServer = apiServerWith({})
 
 /** Another organization with a user of that role; everybody has the administrator's password. */
 export const addOrganization = Effect.fnUntraced(function* (slug: string, role = "admin") {

@@ -4,7 +4,7 @@ import { Effect, Redacted, Schedule } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { inject } from "vitest"
 import { TestDatabase } from "../../support/postgres.ts"
-import { Api, apiServer } from "./apiServer.ts"
+import { adminEmail, adminPassword, Api, apiServer } from "./apiServer.ts"
 
 /** Shuts the test's database to everybody and ends its connections, or opens it again. */
 const setOpen = (isOpen: boolean) =>
@@ -20,6 +20,10 @@ layer(apiServer, { excludeTestServices: true })("while the database is away", (i
     Effect.gen(function* () {
       const api = yield* Api
       const token = yield* api.login()
+      const { body: ended } = yield* api.call("POST", "/api/v1/auth/login", {
+        body: { email: adminEmail, password: adminPassword }
+      })
+      yield* api.call("POST", "/api/v1/auth/logout", { body: { refreshToken: ended.refreshToken } })
       yield* setOpen(false)
       const ready = yield* api.call("GET", "/ready")
       assert.strictEqual(ready.status, 503, ready.text)
@@ -42,6 +46,10 @@ layer(apiServer, { excludeTestServices: true })("while the database is away", (i
         assert.strictEqual(answer.body.type, "urn:argusiq:problem:unavailable")
         assert.notMatch(answer.text, /postgres|test_/i)
       }
+
+      // Nothing can end a session meanwhile: those in force go on, those that had ended stay refused.
+      assert.strictEqual((yield* api.call("GET", "/api/v1/topics", { token })).status, 200)
+      assert.strictEqual((yield* api.call("GET", "/api/v1/topics", { token: ended.accessToken })).status, 401)
 
       yield* setOpen(true)
       yield* api.call("GET", "/ready").pipe(

@@ -1,6 +1,7 @@
 import * as DeviceConnections from "@argusiq/bridge/DeviceConnections.ts"
 import { listen } from "@argusiq/bridge/mqtt/MqttListener.ts"
 import { type TenantId } from "@argusiq/domain/ids.ts"
+import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import { ApiKeys } from "@argusiq/layers/registry/ApiKeys.ts"
 import { Devices } from "@argusiq/layers/registry/Devices.ts"
 import { assert, layer } from "@effect/vitest"
@@ -87,6 +88,23 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("a live 
       yield* cut(ended)
       yield* publish(stays, shortTopic(device), marker("stays"))
     }).pipe(Effect.provide(registry))
+  )
+
+  it.effect("is closed within five seconds when its organization is suspended, and comes back with it", () =>
+    Effect.gen(function* () {
+      const device = Support.devicesA[6]!
+      const ofA = yield* client(device, { clientId: "of a" })
+      const ofB = yield* client(Support.b1, { clientId: "of b" })
+      const setStatus = (status: string) =>
+        Effect.flatMap(OwnerSql, (sql) => sql`update organizations set status = ${status} where id = ${Support.orgA}`)
+      yield* setStatus("suspended")
+      yield* cut(ofA)
+      yield* Effect.flip(client(device, { clientId: "again" }))
+      assert.isTrue(ofB.connected)
+      yield* setStatus("active")
+      yield* Effect.sleep(1_500)
+      yield* client(device, { clientId: "again" })
+    })
   )
 
   it.effect("stays while the database is away, and is closed when that tells that its key was revoked", () =>
