@@ -17,6 +17,7 @@ COPY services/event-engine/package.json services/event-engine/
 COPY services/jobs/package.json services/jobs/
 COPY services/normalizer/package.json services/normalizer/
 COPY services/platform/package.json services/platform/
+COPY services/realtime/package.json services/realtime/
 COPY services/telemetry-writer/package.json services/telemetry-writer/
 # Native parts come ready-made as packages of their own; the only script that must run makes PostgreSQL's symbolic links.
 # The package `node` is the Node of a checkout: here it is the base's.

@@ -20,6 +20,7 @@ import {
   type StaleVersion,
   type WriteRefusal
 } from "../registry/refusals.ts"
+import { pushMark } from "./MarkFeed.ts"
 import { filtersOf, makeComments } from "./marks.ts"
 
 interface Row {
@@ -137,6 +138,7 @@ export class Alarms extends Context.Service<
           yield* sql`update alarms set acknowledged_at = clock_timestamp(), acknowledged_by = ${actor.userId ?? null}::uuid,
             updated_at = clock_timestamp(), version = version + 1
             where id = ${id}::uuid and acknowledged_at is null`
+          yield* pushMark(sql, { what: "alarm", id, tenantId: actor.tenantId })
           return toItem(yield* row(id))
         }).pipe(scoped(actor), orUnavailable)
       )

@@ -13,6 +13,7 @@ import { AppSql } from "../database/Sql.ts"
 import type { Actor } from "../registry/Devices.ts"
 import { type Page, readPage } from "../registry/paging.ts"
 import { type BadCursor, NotRegistered, orRefusal, orUnavailable, type WriteRefusal } from "../registry/refusals.ts"
+import { pushMark } from "./MarkFeed.ts"
 import { filtersOf, makeComments } from "./marks.ts"
 
 interface Row {
@@ -117,6 +118,7 @@ export class Events extends Context.Service<
         sql`update system_events set ${sql(`${how}_at`)} = clock_timestamp(), ${sql(`${how}_by`)} = ${actor.userId ?? null}::uuid
           where id = ${id}::uuid and ${sql(`${how}_at`)} is null`.pipe(
           Effect.andThen(item(id)),
+          Effect.tap(pushMark(sql, { what: "event", id, tenantId: actor.tenantId })),
           scoped(actor),
           orUnavailable
         )

@@ -11,6 +11,7 @@ import type { Actor } from "../registry/Devices.ts"
 import { newId } from "../registry/newId.ts"
 import { NotRegistered } from "../registry/refusals.ts"
 import { instants, texts } from "../telemetry/columns.ts"
+import { pushMark } from "./MarkFeed.ts"
 
 interface CommentRow {
   readonly id: string
@@ -49,6 +50,7 @@ export const makeComments = (sql: PgClient.PgClient, what: keyof typeof tables) 
         insert into ${sql(comments)} (id, tenant_id, ${sql(reference)}, body, created_by)
         values (${newId()}, ${marked.tenant_id}::uuid, ${id}::uuid, ${body}, ${actor.userId ?? null}::uuid)
         returning id, body, created_at, created_by`
+      yield* pushMark(sql, { what, id, tenantId: marked.tenant_id })
       return toComment(row!)
     })
   }

@@ -48,6 +48,20 @@ export interface Subscription {
    * Absent: committed with each success. */
   readonly beforeCommit?: Effect.Effect<void, Retryable>
 }
+/** What a follower reads: every record of the topics from the end of the log on, without a group. */
+export interface Following {
+  readonly name: string // for the log
+  readonly topics: ReadonlyArray<string>
+  readonly maxRecords: number
+  readonly maxBytes: number
+  readonly maxWaitMillis: number
+  /** A partition whose next record has been in the log for longer goes on at the end. Absent: never, however long it takes. */
+  readonly skipAfterMillis?: number
+  /** A partition went on at the end, for that reason or because what came next is not in the log any more. */
+  readonly skipped: (at: TopicPartition) => void
+  /** All partitions are at their beginning: what is published from here on is handed out. */
+  readonly started?: Effect.Effect<void>
+}
 export class Bus extends Context.Service<
   Bus,
   {
@@ -63,6 +77,12 @@ export class Bus extends Context.Service<
       subscription: Subscription,
       handle: (batch: Batch) => Effect.Effect<void, E, R>
     ): Effect.Effect<never, E | BusUnavailable | UnknownTopic, R | Scope.Scope>
+    /** Runs until interrupted. Every follower gets every record; nothing is committed, and neither retention nor anybody who asks
+     * for lag knows of it. `handle` is sequential in a partition. For what is worth telling only while it is fresh. */
+    follow<E, R>(
+      following: Following,
+      handle: (batch: Batch) => Effect.Effect<void, E, R>
+    ): Effect.Effect<never, E | BusUnavailable | UnknownTopic, R>
     /** From `from` up to but not including `to`, or to the end of the log as it is when reached; starts at the oldest record when
      * `from` has been removed. */
     read(at: TopicPartition, from: bigint, to: bigint): Stream.Stream<StoredRecord, BusUnavailable | UnknownTopic>

@@ -40,7 +40,7 @@ export interface Ready {
 }
 
 export interface HandlingOptions<P extends OwnedPartition, E, R> {
-  readonly subscription: Subscription
+  readonly subscription: Pick<Subscription, "maxRecords" | "maxWaitMillis">
   readonly handle: (batch: Batch) => Effect.Effect<void, E, R>
   /** Batches handled at the same time, not counting those that have taken longer than {@link PATIENCE_MILLIS}. */
   readonly concurrency: number

@@ -25,8 +25,8 @@ export class DatabaseHealth extends Context.Service<
   }
 >()("argusiq/layers/database/DatabaseHealth") {}
 
-/** A process keeps up to four for its locks and for what it listens to; with fewer than two more nothing would be stored. */
-export const LEAST_PIPELINE_CONNECTIONS = 6
+/** A process keeps up to five for its locks and for what it listens to; with fewer than two more nothing would be stored. */
+export const LEAST_PIPELINE_CONNECTIONS = 7
 
 const settings = Config.all({
   url: Config.option(Config.Redacted("DATABASE_URL")),

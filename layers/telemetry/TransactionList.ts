@@ -13,7 +13,7 @@ import { isoOrNull } from "../registry/deviceRow.ts"
 import { type Page, readPage } from "../registry/paging.ts"
 import { type BadCursor, orUnavailable } from "../registry/refusals.ts"
 
-interface TransactionRow {
+export interface TransactionRow {
   readonly id: string
   readonly correlation_id: string
   readonly gateway_device_id: Transaction["gatewayDeviceId"]
@@ -28,7 +28,7 @@ interface TransactionRow {
   readonly sorted: string
 }
 
-const toTransaction = (row: TransactionRow): Transaction => ({
+export const toTransaction = (row: Omit<TransactionRow, "sorted">): Transaction => ({
   id: row.id,
   correlationId: row.correlation_id,
   gatewayDeviceId: row.gateway_device_id,

@@ -10,11 +10,14 @@ import { heartbeat } from "@argusiq/bridge/heartbeat.ts"
 import * as Ingest from "@argusiq/bridge/Ingest.ts"
 import { listen } from "@argusiq/bridge/mqtt/MqttListener.ts"
 import * as bridge from "@argusiq/bridge/routes.ts"
+import { WatchableEntities } from "@argusiq/layers/realtime/WatchableEntities.ts"
+import * as realtime from "@argusiq/realtime/Realtime.ts"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer, Scope } from "effect"
 import { HttpRouter } from "effect/http"
-import { createServer } from "node:http"
+import { createServer, type Server } from "node:http"
 import { healthRoutes } from "./healthRoutes.ts"
+import * as identification from "./identification.ts"
 import { doorsOf, httpHost, httpPort, metricsHost, metricsPort, readsExternalBroker } from "./ports.ts"
 import type { ServiceName } from "./services.ts"
 
@@ -33,10 +36,12 @@ const createAnsweringServer = () => {
   return server
 }
 
-const httpServer = (host: string, port: number) =>
-  NodeHttpServer.layer(createAnsweringServer, { host, port, gracefulShutdownTimeout: HTTP_DRAIN })
+const httpServer = (host: string, port: number, server: Server = createAnsweringServer()) =>
+  NodeHttpServer.layer(() => server, { host, port, gracefulShutdownTimeout: HTTP_DRAIN })
 
 const quietly = { disableLogger: true, disableListenLog: true }
+
+const realtimeLayer = Layer.merge(identification.layer, WatchableEntities.layer)
 
 const bridgeLayer = Layer.merge(Ingest.layer, DeviceConnections.layer)
 
@@ -77,7 +82,12 @@ export const openDoors = Effect.fn("openDoors")(function* (services: ReadonlySet
     )
     const [host, port] = [yield* httpHost, yield* httpPort]
     const served = Layer.provide(HttpRouter.serve(routes, quietly), further)
-    yield* Layer.buildWithScope(Layer.provide(served, httpServer(host, port)), yield* door)
+    const [server, scope] = [createAnsweringServer(), yield* door]
+    yield* Layer.buildWithScope(Layer.provide(served, httpServer(host, port, server)), scope)
+    if (services.has("realtime")) {
+      const live = yield* Layer.buildWithScope(realtimeLayer, scope)
+      yield* realtime.serve(server).pipe(Effect.provideContext(live), Scope.provide(scope))
+    }
     opened.http = urlOf("http", host, port)
   }
   if (ingest !== undefined && expected.mqtt) {

@@ -55,7 +55,7 @@ export const checkPorts = Effect.fn("checkPorts")(function* (ports: ReadonlyArra
 
 /** What a process with these services listens for. */
 export interface Doors {
-  /** The REST API, or HTTP ingest, or both. */
+  /** The REST API, HTTP ingest, live connections: any of them. */
   readonly http: boolean
   /** The embedded MQTT broker. */
   readonly mqtt: boolean
@@ -64,7 +64,7 @@ export interface Doors {
 }
 
 export const doorsOf = (services: ReadonlySet<ServiceName>, external: boolean): Doors => ({
-  http: services.has("bridge") || services.has("api"),
+  http: services.has("bridge") || services.has("api") || services.has("realtime"),
   mqtt: services.has("bridge") && !external,
   metrics: !services.has("api")
 })

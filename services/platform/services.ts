@@ -15,7 +15,8 @@ export const ServiceNames = [
   "event-engine",
   "activity-creator",
   "jobs",
-  "api"
+  "api",
+  "realtime"
 ] as const
 export type ServiceName = (typeof ServiceNames)[number]
 

@@ -10,6 +10,7 @@ import { ProviderUrl } from "@argusiq/layers/identity/ExternalTokens.ts"
 import { SmtpUrl } from "@argusiq/layers/notifications/Mail.ts"
 import * as RedisClient from "@argusiq/layers/redis/RedisClient.ts"
 import { roles } from "@argusiq/domain/permissions.ts"
+import { originsConfig } from "@argusiq/realtime/settings.ts"
 import { Config, Effect, Option, Redacted, Result, Schema } from "effect"
 import { Refusal } from "./errors.ts"
 import { ServiceNames, parseServices } from "./services.ts"
@@ -283,6 +284,16 @@ export const settings: ReadonlyArray<Setting> = [
     allowed: "a whole number of HTTP messages per device and minute; 0 switches the limit off",
     config: Config.schema(Limit, "TELEMETRY_RATE_LIMIT_PER_MINUTE")
   },
+  {
+    name: "REALTIME_ORIGINS",
+    unset: "none: only pages of the platform's own host connect live",
+    allowed: "https://host or https://host:port of other sites whose pages may connect live, separated by commas",
+    config: originsConfig
+  },
+  count("REALTIME_MAX_CONNECTIONS", "10000", "live connections of one process"),
+  count("REALTIME_CONNECTIONS_PER_USER", "100", "live connections"),
+  count("REALTIME_CONNECTIONS_PER_ORGANIZATION", "5000", "live connections"),
+  count("REALTIME_SUBSCRIPTIONS_PER_CONNECTION", "500", "devices and assets"),
   {
     name: "LOG_FORMAT",
     unset: "pretty; json with NODE_ENV=production",

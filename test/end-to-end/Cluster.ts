@@ -65,7 +65,7 @@ export class Cluster {
           MQTT_URL: mosquitto.url,
           ARGUSIQ_SECRETS_DIR: cluster.#secrets,
           DATABASE_OWNER_CONNECTIONS: "2",
-          DATABASE_PIPELINE_CONNECTIONS: "6",
+          DATABASE_PIPELINE_CONNECTIONS: "7",
           DATABASE_APP_CONNECTIONS: "2",
           ARGUSIQ_SERVICES: services.join(","),
           ...options.env

@@ -8,6 +8,7 @@ import { Clock, Effect, Layer, Option, Schedule, Stream } from "effect"
 import { Bus, type TopicPartition } from "../Bus.ts"
 import { Backlog } from "./Backlog.ts"
 import { Connection } from "./Connection.ts"
+import { follow } from "./Follower.ts"
 import { KafkaNotReady } from "./KafkaNotReady.ts"
 import { type ClientSettings, makeClient } from "./kafkajs.ts"
 import { EARLIEST, LATEST, LogReader, type Page } from "./LogReader.ts"
@@ -146,6 +147,12 @@ const make = Effect.fn("KafkaBus.make")(function* (options: KafkaBusOptions) {
       const unknown = subscription.topics.find((topic) => !topics.has(topic))
       return unknown === undefined
         ? subscribe(subscriber, running, subscription, handle)
+        : Effect.fail(new UnknownTopic({ topic: unknown }))
+    },
+    follow: (following, handle) => {
+      const unknown = following.topics.find((topic) => !topics.has(topic))
+      return unknown === undefined
+        ? follow(subscriber, following, handle)
         : Effect.fail(new UnknownTopic({ topic: unknown }))
     },
     read: (at, from, to) =>

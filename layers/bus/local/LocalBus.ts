@@ -11,6 +11,7 @@ import { Bus, type TopicPartition } from "../Bus.ts"
 import { ConsumerGroups } from "./ConsumerGroups.ts"
 import { lockDirectory } from "./DirectoryLock.ts"
 import { DiskSpace, MIN_FREE_BYTES, minFreeBytes } from "./DiskSpace.ts"
+import { follow } from "./Follower.ts"
 import { openLmdb } from "./LmdbStorage.ts"
 import { Log, type Partition } from "./Log.ts"
 import { LogNotOpened } from "./LogNotOpened.ts"
@@ -113,6 +114,7 @@ export const makeLog = Effect.fn("LocalBus.makeLog")(function* (
       records.length === 0 ? Effect.void : Effect.callback((resume) => writer.publish(records, resume)),
     subscribe: (subscription, handle) =>
       subscribe({ log, groups, concurrency: options.concurrency ?? 12 }, subscription, handle),
+    follow: (following, handle) => follow({ log, concurrency: options.concurrency ?? 12 }, following, handle),
     read: (at, from, to) =>
       Stream.unwrap(
         Effect.map(partition(at), (found) =>

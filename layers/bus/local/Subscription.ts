@@ -19,7 +19,7 @@ export interface SubscriberOptions {
 }
 
 /** A partition this subscription has. */
-class Assigned extends OwnedPartition {
+export class Assigned extends OwnedPartition {
   readonly partition: Partition
   /** Next offset to hand out. */
   position: number

@@ -4,7 +4,15 @@
  */
 import { BusUnavailable, OffsetOutOfLog } from "@argusiq/domain/errors.ts"
 import { type Topic } from "@argusiq/domain/topics.ts"
-import { type Batch, Bus, type BusRecord, type StoredRecord, type Subscription } from "@argusiq/layers/bus/Bus.ts"
+import {
+  type Batch,
+  Bus,
+  type BusRecord,
+  type Following,
+  type StoredRecord,
+  type Subscription,
+  type TopicPartition
+} from "@argusiq/layers/bus/Bus.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Deferred, Effect, Exit, Fiber, type Layer, Logger, Result, type Scope, Stream } from "effect"
 
@@ -104,6 +112,38 @@ const consume = Effect.fnUntraced(function* (
     .pipe(Effect.forkScoped)
   const records = (): ReadonlyArray<StoredRecord> => batches.flatMap((batch) => batch.records)
   return { fiber, batches, records, texts: () => records().map(textOf) }
+})
+
+/** Follows and keeps what it is handed; completes when it has begun. */
+const follow = Effect.fnUntraced(function* (
+  more: Partial<Following> = {},
+  handle: (batch: Batch) => Effect.Effect<void> = () => Effect.void
+) {
+  const bus = yield* Bus
+  const batches: Array<Batch> = []
+  const skipped: Array<TopicPartition> = []
+  const started = yield* Deferred.make<void>()
+  const fiber = yield* bus
+    .follow(
+      {
+        name: "follower",
+        topics: ["one"],
+        maxRecords: 2_000,
+        maxBytes: 16_777_216,
+        maxWaitMillis: 5,
+        skipped: (at) => void skipped.push(at),
+        started: Effect.asVoid(Deferred.succeed(started, undefined)),
+        ...more
+      },
+      (batch) =>
+        Effect.andThen(
+          Effect.sync(() => batches.push(batch)),
+          handle(batch)
+        )
+    )
+    .pipe(Effect.forkScoped)
+  yield* Effect.raceFirst(Deferred.await(started), Effect.asVoid(Fiber.join(fiber)))
+  return { fiber, skipped, texts: () => batches.flatMap((batch) => batch.records).map(textOf) }
 })
 
 const failureOf = <A, E>(exit: Exit.Exit<A, E>): unknown => {
@@ -235,10 +275,78 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
           Effect.asVoid(Stream.runDrain(bus.read(at, 0n, 1n))),
           Effect.asVoid(bus.range(at)),
           Effect.asVoid(bus.offsetAt(at, 0)),
-          Effect.scoped(bus.subscribe(subscription({ topics: ["one", "other"] }), () => Effect.void))
+          Effect.scoped(bus.subscribe(subscription({ topics: ["one", "other"] }), () => Effect.void)),
+          Effect.scoped(follow({ topics: ["one", "other"] }))
         ]) {
           assert.include(failureOf(yield* Effect.exit(attempt)), { _tag: "UnknownTopic", topic: "other" })
         }
+      })
+    )
+
+    test(
+      "hands every follower every record that comes after it has begun, in order, and no one asks for its lag",
+      Effect.gen(function* () {
+        const bus = yield* Bus
+        yield* bus.publish(Array.from({ length: 10 }, (_, i) => record("many", `${i}`, "before")))
+        const followers = [yield* follow({ topics: ["many"] }), yield* follow({ topics: ["many", "one"] })]
+        const expected = Array.from({ length: 100 }, (_, i) => `${i}`)
+        for (const text of expected) yield* bus.publish([record("many", `device-${Number(text) % 7}`, text)])
+        for (const { skipped, texts } of followers) {
+          yield* until(() => texts().length >= 100)
+          yield* Effect.sleep(20)
+          assert.sameMembers(texts(), expected)
+          for (let device = 0; device < 7; device++) {
+            const own = texts().filter((text) => Number(text) % 7 === device)
+            assert.deepStrictEqual(
+              own.map(Number),
+              own.map(Number).toSorted((left, right) => left - right)
+            )
+          }
+          assert.deepStrictEqual(skipped, [])
+        }
+        assert.deepStrictEqual(yield* bus.lag("follower"), [])
+      })
+    )
+
+    test(
+      "lets a follower that is behind go on at the end where it wants that, and tells it so; else it gets all",
+      Effect.gen(function* () {
+        const bus = yield* Bus
+        const slowly = () => Effect.sleep(150)
+        const impatient = yield* follow({ skipAfterMillis: 100, maxRecords: 1 }, slowly)
+        const patient = yield* follow({ maxRecords: 1 }, () => Effect.sleep(30))
+        for (let i = 0; i < 20; i++) yield* bus.publish([record("one", "a", `${i}`)])
+        yield* until(() => impatient.skipped.length > 0 && patient.texts().length === 20)
+        assert.isBelow(impatient.texts().length, 20)
+        assert.deepStrictEqual(impatient.skipped[0], { topic: "one", partition: 0 })
+        yield* Effect.sleep(300)
+        yield* bus.publish([record("one", "a", "fresh")])
+        yield* until(() => impatient.texts().includes("fresh") && patient.texts().includes("fresh"))
+        assert.deepStrictEqual(patient.skipped, [])
+      })
+    )
+
+    test(
+      "does not let a follower end before what it handles has ended",
+      Effect.gen(function* () {
+        const bus = yield* Bus
+        const [begun, mayEnd] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+        let hasEnded = false
+        const { fiber } = yield* follow({}, () =>
+          Effect.gen(function* () {
+            yield* Deferred.succeed(begun, undefined)
+            yield* Deferred.await(mayEnd)
+            hasEnded = true
+          })
+        )
+        yield* bus.publish([record("one", "a")])
+        yield* Deferred.await(begun)
+        const ending = yield* Effect.forkScoped(Fiber.interrupt(fiber))
+        yield* Effect.sleep(50)
+        assert.isUndefined(ending.pollUnsafe(), "it has ended before")
+        yield* Deferred.succeed(mayEnd, undefined)
+        yield* Fiber.join(ending)
+        assert.isTrue(hasEnded)
       })
     )
 
@@ -736,6 +844,26 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
 
     const retained = [topic("one", 1, { retentionBytes: 2_000 }), topic("two", 1, { retentionMillis: 1 })]
     const testRetention = can.retainsForGroups ? test : () => undefined
+    test(
+      "lets a follower go on at the end when retention has passed it, and tells it so",
+      Effect.gen(function* () {
+        const bus = yield* Bus
+        const { retain } = yield* Adapter
+        const mayEnd = yield* Deferred.make<void>()
+        const { skipped, texts } = yield* follow({ topics: ["two"], maxRecords: 1 }, () => Deferred.await(mayEnd))
+        yield* bus.publish([record("two", "a", "first")])
+        yield* until(() => texts().length === 1)
+        yield* bus.publish(Array.from({ length: 5 }, () => record("two", "a", "removed")))
+        yield* Effect.sleep(20)
+        yield* retain(["two"])
+        yield* Deferred.succeed(mayEnd, undefined)
+        if (can.retainsForGroups) yield* until(() => skipped.length === 1)
+        yield* bus.publish([record("two", "a", "later")])
+        yield* until(() => texts().includes("later"))
+      }),
+      { topics: retained }
+    )
+
     testRetention(
       "removes what is too old or too much, but nothing that a group has yet to handle",
       Effect.gen(function* () {

@@ -101,6 +101,7 @@ const faultyBus = Layer.effect(
     return {
       logId: bus.logId,
       subscribe: bus.subscribe,
+      follow: bus.follow,
       read: bus.read,
       range: bus.range,
       offsetAt: bus.offsetAt,

@@ -71,7 +71,7 @@ layer(testDatabase, { excludeTestServices: true, timeout: 60_000 })(
           assert.strictEqual(refused.code, 1)
           assert.include(
             refused.errors,
-            "telemetry-writer, asset-health, event-engine, activity-creator, jobs would run in other processes"
+            "telemetry-writer, asset-health, event-engine, activity-creator, jobs, realtime would run in other processes"
           )
           assert.include(refused.errors, "Set DATABASE_URL")
         })
