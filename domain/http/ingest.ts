@@ -115,8 +115,12 @@ const contract = {
 
 export class IngestGroup extends HttpApiGroup.make("ingest")
   .add(
-    HttpApiEndpoint.post("send", "/api/v1/telemetry", contract).annotate(OpenApi.Description, description),
-    HttpApiEndpoint.post("ingest", "/api/v1/telemetry/ingest", contract).annotate(OpenApi.Description, description)
+    HttpApiEndpoint.post("send", "/api/v1/telemetry", contract)
+      .annotate(OpenApi.Summary, "Send what a device measured")
+      .annotate(OpenApi.Description, description),
+    HttpApiEndpoint.post("ingest", "/api/v1/telemetry/ingest", contract)
+      .annotate(OpenApi.Summary, "The same as POST /api/v1/telemetry")
+      .annotate(OpenApi.Description, description)
   )
   .middleware(DeviceAuthorization)
   .annotate(OpenApi.Title, "Ingest") {}
@@ -173,21 +177,25 @@ export class BrokerWebhooks extends HttpApiGroup.make("brokerWebhooks")
       payload: orArray(BrokerMessage),
       success: [Accepted, AllAccepted],
       error: brokerRefusals
-    }).annotate(
-      OpenApi.Description,
-      "One message, or an array of up to 1,000, at most 16 MiB. 202 means: on disk. What addresses no device of the platform " +
-        "is on disk too, among the dead letters with the reason, so that a broker need not send it again. 503 carries " +
-        "Retry-After in seconds; some messages of an array may have been stored before it."
-    ),
+    })
+      .annotate(OpenApi.Summary, "Messages that a broker took from its devices")
+      .annotate(
+        OpenApi.Description,
+        "One message, or an array of up to 1,000, at most 16 MiB. 202 means: on disk. What addresses no device of the platform " +
+          "is on disk too, among the dead letters with the reason, so that a broker need not send it again. 503 carries " +
+          "Retry-After in seconds; some messages of an array may have been stored before it."
+      ),
     HttpApiEndpoint.post("events", "/mqtt/events", {
       payload: orArray(BrokerEvent),
       success: Schema.Struct({ known: Schema.Int, unknown: Schema.Int }).annotate({ identifier: "BrokerEventsTaken" }),
       error: brokerRefusals
-    }).annotate(
-      OpenApi.Description,
-      "Connects and disconnects of devices, one or an array of up to 1,000. Those of clients whose user name is no device's " +
-        "id are counted as unknown and left."
-    )
+    })
+      .annotate(OpenApi.Summary, "Connects and disconnects that a broker saw")
+      .annotate(
+        OpenApi.Description,
+        "Connects and disconnects of devices, one or an array of up to 1,000. Those of clients whose user name is no device's " +
+          "id are counted as unknown and left."
+      )
   )
   .middleware(WebhookAuthorization)
   .annotate(OpenApi.Title, "Broker webhooks") {}

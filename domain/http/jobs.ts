@@ -8,7 +8,7 @@ import { DeviceId, DeviceTypeId, Uuid } from "../ids.ts"
 import { RequiredPermission } from "../permissions.ts"
 import { ReplaySource, ReplayTarget } from "../replay.ts"
 import { Conflict, InvalidRequest, NotFound } from "./problems.ts"
-import { idParams, InstantFromIso, IsoInstant } from "./scalars.ts"
+import { idParams, InstantFromIso, IsoInstant, page, shortPageQuery } from "./scalars.ts"
 import { Authorization, ReadableRequest } from "./security.ts"
 
 export const JobKind = Schema.Literals(["replay", "reprocess", "rebuild", "import", "export"])
@@ -55,6 +55,13 @@ export const ReprocessRequest = Schema.Struct({
   to: InstantFromIso,
   version: Schema.optionalKey(Schema.Int) // the one published last
 }).annotate({ identifier: "ReprocessRequest" })
+
+export const JobQuery = Schema.Struct({
+  ...shortPageQuery,
+  status: Schema.optionalKey(JobState),
+  kind: Schema.optionalKey(JobKind)
+})
+export type JobQuery = typeof JobQuery.Type
 
 const jobParams = { jobId: idParams.id }
 const accepted = AcceptedJob.pipe(HttpApiSchema.status(202))
@@ -103,10 +110,12 @@ export class JobsApi extends HttpApiGroup.make("jobs")
           "latest values and rollups follow. For a type of children these are the messages of their gateways."
       ),
     HttpApiEndpoint.get("list", "/jobs", {
-      success: Schema.Struct({ items: Schema.Array(Job), nextCursor: Schema.Null }).annotate({ identifier: "JobPage" })
+      query: JobQuery.fields,
+      success: page(Job, "JobPage"),
+      error: InvalidRequest
     })
       .annotate(RequiredPermission, "telemetry:read")
-      .annotate(OpenApi.Summary, "The newest 500 jobs, newest first"),
+      .annotate(OpenApi.Summary, "Jobs, newest first, page by page"),
     HttpApiEndpoint.get("get", "/jobs/:jobId", { params: jobParams, success: Job, error: NotFound })
       .annotate(RequiredPermission, "telemetry:read")
       .annotate(OpenApi.Summary, "One job"),

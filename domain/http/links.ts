@@ -8,7 +8,7 @@ import { LinkRole } from "../asset/asset.ts"
 import { AssetId, AssetTypeId, DeviceId, LinkId, metricMap } from "../ids.ts"
 import { RequiredPermission } from "../permissions.ts"
 import { Conflict, InvalidRequest, NotFound, Unprocessable } from "./problems.ts"
-import { idParams, InstantFromIso, IsoInstant, label, limit, page } from "./scalars.ts"
+import { idParams, InstantFromIso, IsoInstant, label, page, shortPageQuery } from "./scalars.ts"
 import { Authorization, ReadableRequest } from "./security.ts"
 
 export const Link = Schema.Struct({
@@ -81,7 +81,7 @@ export const LinkedDevice = Schema.Struct({
 export type LinkedDevice = typeof LinkedDevice.Type
 
 const query = {
-  limit: Schema.optionalKey(limit(500)),
+  ...shortPageQuery,
   ended: Schema.optionalKey(Schema.Literals(["true", "false"])) // "true": with those that have ended
 }
 export const LinkQuery = Schema.Struct(query)

@@ -103,6 +103,15 @@ export class OperationsApi extends HttpApiGroup.make("operations")
         "A decision that cannot be taken back: what the log has lost never comes to this group. What the group has stored " +
           "already is recognised and not stored twice."
       ),
+    HttpApiEndpoint.post("acceptGroup", "/consumers/:group/accept", {
+      params: { group: Schema.String },
+      payload: Schema.Struct({ topic: Schema.String, partition: Schema.Int }).annotate({
+        identifier: "StoppedPartitionOfGroup",
+        examples: [{ topic: "telemetry.normalized.v1", partition: 0 }]
+      }),
+      success: Schema.Struct({ next: Offset }).annotate({ identifier: "AcceptedOffset" }),
+      error: NotFound
+    }).annotate(OpenApi.Summary, "The same as POST /api/v1/consumers/accept, with the group in the path"),
     HttpApiEndpoint.post("rewind", "/consumers/rewind", {
       payload: Rewinding,
       success: items(

@@ -58,6 +58,11 @@ export class BodyTooLarge extends HttpApiError.Problem<BodyTooLarge>()(
   declare(413, "body-too-large", "The request body is too large"),
   members
 ) {}
+export class UnsupportedMediaType extends HttpApiError.Problem<UnsupportedMediaType>()(
+  "UnsupportedMediaType",
+  declare(415, "unsupported-media-type", "The content type is not supported here"),
+  members
+) {}
 export class Unprocessable extends HttpApiError.Problem<Unprocessable>()(
   "Unprocessable",
   declare(422, "unprocessable", "The request cannot be carried out"),

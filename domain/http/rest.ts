@@ -20,6 +20,8 @@ import { RulesApi, ThresholdRulesApi } from "./rules.ts"
 import { AuthApi } from "./auth.ts"
 import { BacktestApi } from "./backtest.ts"
 import { DeadLettersApi } from "./dead-letters.ts"
+import { DeviceImportApi } from "./device-import.ts"
+import { DeviceMessagesApi } from "./device-messages.ts"
 import { DevicesApi } from "./devices.ts"
 import { DeviceTypesApi } from "./device-types.ts"
 import { EventsApi } from "./events.ts"
@@ -63,5 +65,6 @@ export class RestApi extends HttpApi.make("rest")
   .add(JobsApi, RebuildApi)
   .add(TransactionsApi)
   .add(UsersApi, OrganizationsApi)
+  .add(DeviceImportApi, DeviceMessagesApi)
   .annotate(HttpApi.ParseOptions, { errors: "all" }) // a person wants to know every fault at once
   .annotateMerge(OpenApi.annotations({ title: "ArgusIQ", version: "1" })) {}

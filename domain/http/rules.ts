@@ -11,7 +11,7 @@ import { Condition, RuleAction, RuleConfig, RuleSchedule } from "../rule/rule.ts
 import { Severity } from "../system-event.ts"
 import { ifMatch } from "./devices.ts"
 import { Conflict, InvalidRequest, NotFound, PreconditionFailed, Unprocessable } from "./problems.ts"
-import { idParams, IsoInstant, label, page, pageQuery, text } from "./scalars.ts"
+import { idParams, IsoInstant, label, page, pageQuery, shortPageQuery, text } from "./scalars.ts"
 import { Authorization, ReadableRequest } from "./security.ts"
 
 const EntityType = Schema.Literals(["device", "asset"])
@@ -179,8 +179,9 @@ const endpoints = [
     .annotate(OpenApi.Summary, "End a rule; its versions and its alarms stay"),
   HttpApiEndpoint.get("versions", "/:id/versions", {
     params: idParams,
+    query: shortPageQuery,
     success: page(RuleHistoryItem, "RuleHistory"),
-    error: NotFound
+    error: [NotFound, InvalidRequest]
   })
     .annotate(RequiredPermission, "rules:read")
     .annotate(OpenApi.Summary, "Every version, newest first")

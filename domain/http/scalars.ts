@@ -81,5 +81,11 @@ export const pageQuery = {
   q: Schema.optionalKey(text(200))
 }
 
+/** What a list in one order of its own is asked for. */
+export const shortPageQuery = {
+  limit: Schema.optionalKey(limit(500)), // 500 unless told
+  cursor: Schema.optionalKey(Cursor)
+}
+
 export const page = <S extends Schema.Top>(item: S, identifier: string) =>
   Schema.Struct({ items: Schema.Array(item), nextCursor: Schema.NullOr(Schema.String) }).annotate({ identifier })

@@ -6,7 +6,15 @@ import { Context } from "effect"
 import { HttpApiMiddleware, HttpApiSecurity, OpenApi } from "effect/http-api"
 import { type TenantId } from "../ids.ts"
 import { type Authority } from "../permissions.ts"
-import { BodyTooLarge, Forbidden, InternalFault, InvalidRequest, Unauthenticated, Unavailable } from "./problems.ts"
+import {
+  BodyTooLarge,
+  Forbidden,
+  InternalFault,
+  InvalidRequest,
+  Unauthenticated,
+  Unavailable,
+  UnsupportedMediaType
+} from "./problems.ts"
 
 /** The caller: a signed-in user, or the command line with the installation's own token. */
 export interface Caller extends Authority {
@@ -44,5 +52,8 @@ export class LargestBody extends Context.Service<LargestBody, number>()("argusiq
 /** Bounds the body in bytes and depth, and answers what cannot be decoded with the path of each fault. */
 export class ReadableRequest extends HttpApiMiddleware.Service<ReadableRequest>()(
   "argusiq/domain/http/ReadableRequest",
-  { error: [InvalidRequest, BodyTooLarge, InternalFault, Unavailable] }
+  { error: [InvalidRequest, BodyTooLarge, UnsupportedMediaType, InternalFault, Unavailable] }
 ) {}
+
+/** Annotation of an endpoint that reads its body itself, piece by piece: its most bytes. */
+export class StreamedBody extends Context.Service<StreamedBody, number>()("argusiq/domain/http/StreamedBody") {}

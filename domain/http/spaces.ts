@@ -78,10 +78,20 @@ export class SpacesApi extends HttpApiGroup.make("spaces")
     })
       .annotate(RequiredPermission, "assets:write")
       .annotate(OpenApi.Summary, "Change what the body names"),
+    HttpApiEndpoint.put("replace", "/:id", {
+      params: idParams,
+      headers: ifMatch,
+      payload: SpaceChange,
+      success: Space,
+      error: [NotFound, Conflict, PreconditionFailed, Unprocessable]
+    })
+      .annotate(RequiredPermission, "assets:write")
+      .annotate(OpenApi.Summary, "The same as PATCH: what the body does not name stays"),
     HttpApiEndpoint.delete("remove", "/:id", {
       params: idParams,
+      headers: ifMatch,
       success: HttpApiSchema.NoContent,
-      error: [NotFound, Conflict, Unprocessable]
+      error: [NotFound, PreconditionFailed, Conflict, Unprocessable]
     })
       .annotate(RequiredPermission, "assets:write")
       .annotate(OpenApi.Summary, "Remove a space that holds no other space and no asset")

@@ -3,7 +3,7 @@
  * @module
  */
 import { type DatabaseUnavailable } from "@argusiq/domain/errors.ts"
-import { type Job, type JobKind, type JobState } from "@argusiq/domain/http/jobs.ts"
+import { type Job, type JobKind, type JobQuery, type JobState } from "@argusiq/domain/http/jobs.ts"
 import { isoFromMicros } from "@argusiq/domain/http/scalars.ts"
 import { type RebuildParameters } from "@argusiq/domain/rebuild.ts"
 import { type ReplayParameters } from "@argusiq/domain/replay.ts"
@@ -14,7 +14,8 @@ import { inTenantOf } from "../database/inTenant.ts"
 import { AppSql } from "../database/Sql.ts"
 import { type Actor } from "../registry/Devices.ts"
 import { newId } from "../registry/newId.ts"
-import { BadReference, NotRegistered, orUnavailable, WrongState } from "../registry/refusals.ts"
+import { type Page, readPage } from "../registry/paging.ts"
+import { type BadCursor, BadReference, NotRegistered, orUnavailable, WrongState } from "../registry/refusals.ts"
 import { countScope, draftOf } from "./rebuildScope.ts"
 
 /** There is no such job, or not in this organisation. */
@@ -74,8 +75,8 @@ export class Jobs extends Context.Service<
       actor: Actor,
       parameters: RebuildParameters
     ): Effect.Effect<Requested, BadReference | NotRegistered | WrongState | DatabaseUnavailable>
-    /** Newest first, at most 500. */
-    list(actor: Actor): Effect.Effect<ReadonlyArray<Job>, DatabaseUnavailable>
+    /** Newest first. */
+    list(actor: Actor, query: JobQuery): Effect.Effect<Page<Job>, BadCursor | DatabaseUnavailable>
     get(actor: Actor, id: string): Effect.Effect<Job, UnknownJob | DatabaseUnavailable>
     /** Stops within two seconds; what it has done stays. One that has ended stays as it is. */
     cancel(actor: Actor, id: string): Effect.Effect<Job, UnknownJob | DatabaseUnavailable>
@@ -162,6 +163,10 @@ export class Jobs extends Context.Service<
       )
 
       const requireScope = Effect.fnUntraced(function* (entityType: "asset" | "device", { scope }: RebuildParameters) {
+        if (scope.kind === "group" && entityType === "device") {
+          const message = "groups are of assets: choose all, type or entities"
+          return yield* new BadReference({ path: "scope.kind", message })
+        }
         const messages = yield* countScope(sql, entityType, scope)
         if (scope.kind === "entities" && messages < new Set(scope.ids).size) {
           return yield* new NotRegistered({ what: entityType })
@@ -174,12 +179,6 @@ export class Jobs extends Context.Service<
           }
         }
         if (scope.kind === "group") {
-          if (entityType === "device") {
-            return yield* new BadReference({
-              path: "scope.kind",
-              message: "groups are of assets: choose all, type or entities"
-            })
-          }
           const rows = yield* sql`select from asset_groups where id = ${scope.id}::uuid`
           if (rows.length === 0) return yield* new NotRegistered({ what: "asset group" })
         }
@@ -206,13 +205,18 @@ export class Jobs extends Context.Service<
         }).pipe(scoped(actor), orUnavailable)
       )
 
-      const list = Effect.fn("Jobs.list")((actor: Actor) =>
-        sql<JobRow>`select ${columns} from jobs order by created_at desc, id limit 500`.pipe(
-          scoped(actor),
-          Effect.map((rows) => rows.map(toJob)),
-          orUnavailable
-        )
-      )
+      const list = Effect.fn("Jobs.list")(function* (actor: Actor, { kind, status, ...query }: JobQuery) {
+        const filters: Array<Fragment> = []
+        if (kind !== undefined) filters.push(sql`item.kind = ${kind}`)
+        if (status !== undefined) filters.push(sql`item.state = ${status}`)
+        const found = (where: Fragment, rest: Fragment, sorted: Fragment) =>
+          sql<JobRow & { readonly sorted: string }>`
+            select ${columns}, ${sorted} as sorted from jobs item where ${where} ${rest}`.pipe(
+            scoped(actor),
+            orUnavailable
+          )
+        return yield* readPage(sql, { limit: 500, ...query, sort: "-createdAt" }, filters, found, toJob)
+      })
 
       const get = Effect.fn("Jobs.get")((actor: Actor, id: string) =>
         Effect.gen(function* () {

@@ -67,7 +67,11 @@ export class AssetGroups extends Context.Service<
       basedOn?: number
     ): Effect.Effect<AssetGroup, NotRegistered | StaleVersion | NotValid | WriteRefusal>
     /** Refused while a rule names it. */
-    remove(actor: Actor, id: string): Effect.Effect<void, NotRegistered | WrongState | DatabaseUnavailable>
+    remove(
+      actor: Actor,
+      id: string,
+      basedOn?: number
+    ): Effect.Effect<void, NotRegistered | StaleVersion | WrongState | DatabaseUnavailable>
   }
 >()("argusiq/layers/registry/AssetGroups") {
   static readonly layer = Layer.effect(
@@ -142,8 +146,9 @@ export class AssetGroups extends Context.Service<
           }).pipe(scoped(actor), orRefusal)
       )
 
-      const remove = Effect.fn("AssetGroups.remove")((actor: Actor, id: string) =>
+      const remove = Effect.fn("AssetGroups.remove")((actor: Actor, id: string, basedOn?: number) =>
         Effect.gen(function* () {
+          yield* lockRow(sql, "asset_groups", "asset group", id, basedOn)
           const naming = yield* sql<{ name: string }>`
             select rule.name from threshold_rules rule
             join threshold_rule_versions present on present.rule_id = rule.id and present.number = rule.current_version
@@ -152,8 +157,7 @@ export class AssetGroups extends Context.Service<
             const message = `The rule "${naming[0].name}" is about this group: change or end the rule first.`
             return yield* new WrongState({ message })
           }
-          const removed = yield* sql`delete from asset_groups where id = ${id}::uuid returning id`
-          if (removed.length === 0) return yield* new NotRegistered({ what: "asset group" })
+          yield* sql`delete from asset_groups where id = ${id}::uuid`
         }).pipe(scoped(actor), orUnavailable)
       )
 

@@ -36,6 +36,7 @@ import { endTypeRules } from "./typeRules.ts"
 import { isoOrNull } from "./deviceRow.ts"
 import { type Actor } from "./Devices.ts"
 import { newId } from "./newId.ts"
+import { lockRow } from "./rows.ts"
 import { containing, type Page, readPage } from "./paging.ts"
 import {
   type BadCursor,
@@ -69,7 +70,7 @@ export class AssetTypes extends Context.Service<
       basedOn?: number
     ): Effect.Effect<AssetType, ChangeRefusal | NotPublishable>
     /** Refused while an asset, a profile or a child type names it. Its rules end. */
-    remove(actor: Actor, id: string): Effect.Effect<void, NotRegistered | WriteRefusal>
+    remove(actor: Actor, id: string, basedOn?: number): Effect.Effect<void, NotRegistered | StaleVersion | WriteRefusal>
     telemetryConfig(actor: Actor, id: string): Effect.Effect<TelemetryConfig, NotRegistered | DatabaseUnavailable>
     /** All of them, newest first, the draft included. */
     versions(
@@ -212,10 +213,10 @@ export class AssetTypes extends Context.Service<
           }).pipe(scoped(actor), orRefusal)
       )
 
-      const remove = Effect.fn("AssetTypes.remove")((actor: Actor, id: string) =>
+      const remove = Effect.fn("AssetTypes.remove")((actor: Actor, id: string, basedOn?: number) =>
         Effect.gen(function* () {
           yield* lockTypes(sql, actor)
-          yield* one(id)
+          yield* lockRow(sql, "asset_types", "asset type", id, basedOn)
           yield* endTypeRules(sql, actor, id)
           yield* sql`delete from asset_types where id = ${id}::uuid`
         }).pipe(scoped(actor), orRefusal)

@@ -41,7 +41,11 @@ export class Assets extends Context.Service<
       basedOn?: number
     ): Effect.Effect<Asset, NotRegistered | StaleVersion | NotValid | WriteRefusal>
     /** Refused while other assets are below it. Gives the storage keys of its documents, whose files nothing names any more. */
-    remove(actor: Actor, id: string): Effect.Effect<ReadonlyArray<string>, NotRegistered | WriteRefusal>
+    remove(
+      actor: Actor,
+      id: string,
+      basedOn?: number
+    ): Effect.Effect<ReadonlyArray<string>, NotRegistered | StaleVersion | WriteRefusal>
   }
 >()("argusiq/layers/registry/Assets") {
   static readonly layer = Layer.effect(
@@ -167,10 +171,10 @@ export class Assets extends Context.Service<
         }).pipe(scoped(actor), orRefusal)
       )
 
-      const remove = Effect.fn("Assets.remove")((actor: Actor, id: string) =>
+      const remove = Effect.fn("Assets.remove")((actor: Actor, id: string, basedOn?: number) =>
         Effect.gen(function* () {
-          const removed = yield* sql`delete from assets where id = ${id}::uuid returning id`
-          if (removed.length === 0) return yield* new NotRegistered({ what: "asset" })
+          yield* lockRow(sql, "assets", "asset", id, basedOn)
+          yield* sql`delete from assets where id = ${id}::uuid`
           const documents = yield* sql<{ storage_key: string }>`
             delete from documents where owner_type = 'asset' and owner_id = ${id}::uuid returning storage_key`
           return documents.map(({ storage_key }) => storage_key)

@@ -30,6 +30,7 @@ import {
 } from "./deviceTypeRow.ts"
 import { decided, history, insertVersion, instant } from "./deviceTypeHistory.ts"
 import { newId } from "./newId.ts"
+import { lockRow } from "./rows.ts"
 import { containing, type Page, readPage } from "./paging.ts"
 import {
   type BadCursor,
@@ -39,7 +40,7 @@ import {
   refuseStale,
   type StaleVersion,
   type WriteRefusal,
-  type WrongState
+  WrongState
 } from "./refusals.ts"
 import { type NotPublishable, resolveConfig, type ResolvedConfig, withoutCopy } from "./resolvedConfig.ts"
 
@@ -60,6 +61,12 @@ export class DeviceTypes extends Context.Service<
       change: DeviceTypeChange,
       basedOn?: number
     ): Effect.Effect<DeviceType, ChangeRefusal>
+    /** With its versions; refused while devices, rules or other types name it. */
+    remove(
+      actor: Actor,
+      id: string,
+      basedOn?: number
+    ): Effect.Effect<void, NotRegistered | StaleVersion | WrongState | WriteRefusal>
     /** All of them, newest first, the draft included. */
     versions(
       actor: Actor,
@@ -242,7 +249,37 @@ export class DeviceTypes extends Context.Service<
           }).pipe(scoped(actor), orRefusal)
       )
 
-      return DeviceTypes.of({ list, get, create, change, versions, writeDraft, publish, rollback, resolve })
+      const remove = Effect.fn("DeviceTypes.remove")((actor: Actor, id: string, basedOn?: number) =>
+        Effect.gen(function* () {
+          yield* lockRow(sql, "device_types", "device type", id, basedOn)
+          const [named] = yield* sql<{ by: string }>`
+            select 'The device "' || name || '" is of this type' as by from devices where device_type_id = ${id}::uuid
+            union all select 'The device type "' || other.name || '" makes devices of this type'
+              from device_type_versions version join device_types other on other.id = version.device_type_id
+              where other.id <> ${id}::uuid and (version.state = 'draft' or version.number = other.published_version)
+                and position(${id}::text in version.config::text) > 0
+            union all select 'The rule "' || rule.name || '" is about this type' from threshold_rules rule
+              join threshold_rule_versions present on present.rule_id = rule.id and present.number = rule.current_version
+              where rule.ended_at is null and present.config -> 'scope' @> ${sql.json({ kind: "type", id })}
+            limit 1`
+          if (named !== undefined)
+            return yield* new WrongState({ message: `${named.by}: change or remove that first.` })
+          yield* sql`delete from device_types where id = ${id}::uuid`
+        }).pipe(scoped(actor), orRefusal)
+      )
+
+      return DeviceTypes.of({
+        remove,
+        list,
+        get,
+        create,
+        change,
+        versions,
+        writeDraft,
+        publish,
+        rollback,
+        resolve
+      })
     })
   )
 }

@@ -22,6 +22,7 @@ import {
   WrongState
 } from "./refusals.ts"
 import { newId } from "./newId.ts"
+import { lockRow } from "./rows.ts"
 
 /** Who acts, in which tenant. The user is remembered with what is created or changed; the command line is nobody. */
 export interface Actor {
@@ -43,9 +44,13 @@ export class Devices extends Context.Service<
       basedOn?: number
     ): Effect.Effect<Device, NotRegistered | StaleVersion | WrongState | WriteRefusal>
     /** For good: its API keys end with it, what it measured stays. */
-    decommission(actor: Actor, id: string): Effect.Effect<Device, NotRegistered | DatabaseUnavailable>
+    decommission(
+      actor: Actor,
+      id: string,
+      basedOn?: number
+    ): Effect.Effect<Device, NotRegistered | StaleVersion | DatabaseUnavailable>
     /** With its keys and its status; refused while other devices stand behind it. What it measured stays. */
-    remove(actor: Actor, id: string): Effect.Effect<void, NotRegistered | WriteRefusal>
+    remove(actor: Actor, id: string, basedOn?: number): Effect.Effect<void, NotRegistered | StaleVersion | WriteRefusal>
   }
 >()("argusiq/layers/registry/Devices") {
   static readonly layer = Layer.effect(
@@ -81,6 +86,11 @@ export class Devices extends Context.Service<
         const filters: Array<Fragment> = []
         if (query.status !== undefined) filters.push(sql`item.status = ${query.status}`)
         if (query.deviceTypeId !== undefined) filters.push(sql`item.device_type_id = ${query.deviceTypeId}::uuid`)
+        if (query.externalId !== undefined) filters.push(sql`item.external_id = ${query.externalId}`)
+        if (query.serialNumber !== undefined) filters.push(sql`item.serial_number = ${query.serialNumber}`)
+        if (query.connectivityStatus !== undefined) {
+          filters.push(sql`coalesce(state.connectivity, 'unknown') = ${query.connectivityStatus}`)
+        }
         if (query.parentDeviceId !== undefined) {
           filters.push(sql`item.parent_device_id = ${query.parentDeviceId}::uuid`)
         }
@@ -169,8 +179,9 @@ export class Devices extends Context.Service<
         }).pipe(scoped(actor), orRefusal)
       )
 
-      const decommission = Effect.fn("Devices.decommission")((actor: Actor, id: string) =>
+      const decommission = Effect.fn("Devices.decommission")((actor: Actor, id: string, basedOn?: number) =>
         Effect.gen(function* () {
+          yield* lockRow(sql, "devices", "device", id, basedOn)
           yield* sql`update devices set status = 'decommissioned', version = version + 1, updated_at = now(),
               updated_by = ${actor.userId ?? null}
             where id = ${id}::uuid and status <> 'decommissioned'`
@@ -179,10 +190,10 @@ export class Devices extends Context.Service<
         }).pipe(scoped(actor), orUnavailable)
       )
 
-      const remove = Effect.fn("Devices.remove")((actor: Actor, id: string) =>
+      const remove = Effect.fn("Devices.remove")((actor: Actor, id: string, basedOn?: number) =>
         Effect.gen(function* () {
-          const removed = yield* sql`delete from devices where id = ${id}::uuid returning id`
-          if (removed.length === 0) return yield* new NotRegistered({ what: "device" })
+          yield* lockRow(sql, "devices", "device", id, basedOn)
+          yield* sql`delete from devices where id = ${id}::uuid`
           yield* sql`delete from device_status where device_id = ${id}::uuid`
         }).pipe(scoped(actor), orRefusal)
       )

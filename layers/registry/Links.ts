@@ -30,6 +30,9 @@ import { refuseMappings } from "./mappingFaults.ts"
 import { newId } from "./newId.ts"
 import { NotRegistered, NotValid, orRefusal, orUnavailable, type WriteRefusal, WrongState } from "./refusals.ts"
 
+/** Links of one device or asset that are looked through. */
+const MOST_LINKS = 5_000
+
 export type LinkRefusal = NotRegistered | NotValid | WrongState | WriteRefusal
 
 export class Links extends Context.Service<
@@ -44,7 +47,7 @@ export class Links extends Context.Service<
       assetId: string,
       port?: string
     ): Effect.Effect<ReadonlyArray<Link>, NotRegistered | DatabaseUnavailable>
-    /** Newest first, at most 500. */
+    /** Newest first, at most 5,000. */
     assetsOf(
       actor: Actor,
       deviceId: string,
@@ -152,7 +155,7 @@ export class Links extends Context.Service<
             left join asset_status state on state.asset_id = asset.id
             where link.source_entity_id = ${deviceId}::uuid and link.source_entity_type = 'device'
               and link.target_entity_type = 'asset' and link.relationship_type = 'MONITORED_BY' and ${which(query)}
-            order by link.valid_from desc, link.id limit ${query.limit ?? 500}`
+            order by link.valid_from desc, link.id limit ${MOST_LINKS}`
           return rows.map(toLinkedAsset)
         }).pipe(scoped(actor), orUnavailable)
       )
@@ -164,7 +167,7 @@ export class Links extends Context.Service<
             from entity_edges link join devices device on device.id = link.source_entity_id
             left join device_status state on state.device_id = device.id
             where link.target_entity_id = ${assetId}::uuid and link.relationship_type = 'MONITORED_BY' and ${which(query)}
-            order by link.valid_from desc, link.id limit ${query.limit ?? 500}`
+            order by link.valid_from desc, link.id limit ${MOST_LINKS}`
           return rows.map(toLinkedDevice)
         }).pipe(scoped(actor), orUnavailable)
       )

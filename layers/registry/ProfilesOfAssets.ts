@@ -81,7 +81,7 @@ export class ProfilesOfAssets extends Context.Service<
       basedOn?: number
     ): Effect.Effect<AssetProfile, NotRegistered | StaleVersion | NotValid | WriteRefusal>
     /** Refused while an asset has it. */
-    remove(actor: Actor, id: string): Effect.Effect<void, NotRegistered | WriteRefusal>
+    remove(actor: Actor, id: string, basedOn?: number): Effect.Effect<void, NotRegistered | StaleVersion | WriteRefusal>
   }
 >()("argusiq/layers/registry/ProfilesOfAssets") {
   static readonly layer = Layer.effect(
@@ -154,10 +154,10 @@ export class ProfilesOfAssets extends Context.Service<
           }).pipe(scoped(actor), orRefusal)
       )
 
-      const remove = Effect.fn("ProfilesOfAssets.remove")((actor: Actor, id: string) =>
+      const remove = Effect.fn("ProfilesOfAssets.remove")((actor: Actor, id: string, basedOn?: number) =>
         Effect.gen(function* () {
-          const removed = yield* sql`delete from asset_profiles where id = ${id}::uuid returning id`
-          if (removed.length === 0) return yield* new NotRegistered({ what: "asset profile" })
+          yield* lockRow(sql, "asset_profiles", "asset profile", id, basedOn)
+          yield* sql`delete from asset_profiles where id = ${id}::uuid`
         }).pipe(scoped(actor), orRefusal)
       )
 

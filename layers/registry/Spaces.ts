@@ -70,7 +70,11 @@ export class Spaces extends Context.Service<
       basedOn?: number
     ): Effect.Effect<Space, NotRegistered | StaleVersion | WriteRefusal>
     /** Refused while it holds spaces or assets. Gives the storage keys of its documents, whose files nothing names any more. */
-    remove(actor: Actor, id: string): Effect.Effect<ReadonlyArray<string>, NotRegistered | WriteRefusal>
+    remove(
+      actor: Actor,
+      id: string,
+      basedOn?: number
+    ): Effect.Effect<ReadonlyArray<string>, NotRegistered | StaleVersion | WriteRefusal>
   }
 >()("argusiq/layers/registry/Spaces") {
   static readonly layer = Layer.effect(
@@ -132,10 +136,10 @@ export class Spaces extends Context.Service<
         }).pipe(scoped(actor), orRefusal)
       )
 
-      const remove = Effect.fn("Spaces.remove")((actor: Actor, id: string) =>
+      const remove = Effect.fn("Spaces.remove")((actor: Actor, id: string, basedOn?: number) =>
         Effect.gen(function* () {
-          const removed = yield* sql`delete from spaces where id = ${id}::uuid returning id`
-          if (removed.length === 0) return yield* new NotRegistered({ what: "space" })
+          yield* lockRow(sql, "spaces", "space", id, basedOn)
+          yield* sql`delete from spaces where id = ${id}::uuid`
           const documents = yield* sql<{ storage_key: string }>`
             delete from documents where owner_type = 'space' and owner_id = ${id}::uuid returning storage_key`
           return documents.map(({ storage_key }) => storage_key)

@@ -99,5 +99,21 @@ export const readPage = Effect.fnUntraced(function* <
   return page
 })
 
+/** One page of a list that is small enough to be read whole; it goes on behind the item with the cursor's key. */
+export const pageOf = <A>(
+  items: ReadonlyArray<A>,
+  { cursor, limit = 500 }: PageQuery,
+  keyOf: (item: A) => string
+): Effect.Effect<Page<A>, BadCursor> =>
+  Effect.suspend(() => {
+    const behind = cursor === undefined ? -1 : items.findIndex((item) => keyCursor(keyOf(item)) === cursor)
+    if (cursor !== undefined && behind < 0) return Effect.fail(new BadCursor())
+    const shown = items.slice(behind + 1, behind + 1 + limit)
+    const last = shown.at(-1)
+    const isLast = last === undefined || behind + 1 + limit >= items.length
+    return Effect.succeed({ items: shown, nextCursor: isLast ? null : keyCursor(keyOf(last)) })
+  })
+const keyCursor = (key: string) => Buffer.from(JSON.stringify(["key", key])).toString("base64url")
+
 /** A pattern for `ilike` that finds the text anywhere. */
 export const containing = (text: string): string => `%${text.replaceAll(/[\\%_]/g, "\\$&")}%`

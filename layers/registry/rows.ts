@@ -10,6 +10,9 @@ import { BadReference, NotRegistered, refuseStale } from "./refusals.ts"
 type What = NotRegistered["what"]
 /** Tables with id and version. */
 type Edited =
+  | "devices"
+  | "device_types"
+  | "asset_types"
   | "assets"
   | "spaces"
   | "asset_profiles"

@@ -1,7 +1,8 @@
 /**
  * Lint rule `argusiq/import-directions`: imports go domain ← layers ← services. Packages meet by their names
  * (`@argusiq/domain/ids.ts`), never by a path that leaves the package; services never import one another, except that
- * `services/platform` imports all of them to compose; `domain` depends on nothing that could do I/O.
+ * `services/platform` imports all of them to compose; `domain` depends on nothing that could do I/O. `client` knows the
+ * domain only, and of the services only `services/platform` uses it.
  * @module
  */
 import { dirname, join, relative, sep } from "node:path"
@@ -18,14 +19,14 @@ const domainDependencies = new Set([
   "node:crypto"
 ])
 
-/** The package that a path within the checkout belongs to, as its folder: `domain`, `layers`, `services/api`; else undefined. */
+/** The package that a path within the checkout belongs to, as its folder: `domain`, `client`, `services/api`; else undefined. */
 const packageOfPath = (path) => {
   const [first, second] = path.split("/")
-  if (first === "domain" || first === "layers") return first
+  if (first === "domain" || first === "layers" || first === "client") return first
   return first === "services" && second !== undefined ? `services/${second}` : undefined
 }
 
-const packageOfName = (name) => (name === "domain" || name === "layers" ? name : `services/${name}`)
+const packageOfName = (name) => (["domain", "layers", "client"].includes(name) ? name : `services/${name}`)
 
 const nameOf = (specifier) =>
   specifier

@@ -8,6 +8,7 @@ import { RestApi } from "@argusiq/domain/http/rest.ts"
 import { Effect, Layer } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
 import { HttpApi, HttpApiScalar, OpenApi } from "effect/http-api"
+import { completeDocument } from "./openapi/document.ts"
 
 /** Every contract that the platform serves, in one. */
 export const publishedApi = HttpApi.make("argusiq")
@@ -19,7 +20,8 @@ export const publishedApi = HttpApi.make("argusiq")
       version: "1",
       description:
         "Sign in with POST /api/v1/auth/login and send the accessToken as Authorization: Bearer. Every refusal is a problem " +
-        "(RFC 9457) with the faults of the request in errors and an id to find it in the log."
+        "(RFC 9457) with the faults of the request in errors and an id to find it in the log.",
+      transform: completeDocument
     })
   )
 

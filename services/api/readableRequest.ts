@@ -4,16 +4,19 @@
  * @module
  */
 import { faultPath } from "@argusiq/domain/http/fault-path.ts"
-import { BodyTooLarge, type Fault, InternalFault, InvalidRequest } from "@argusiq/domain/http/problems.ts"
-import { LargestBody, ReadableRequest } from "@argusiq/domain/http/security.ts"
+import { type Fault, InternalFault, InvalidRequest, UnsupportedMediaType } from "@argusiq/domain/http/problems.ts"
+import { LargestBody, ReadableRequest, StreamedBody } from "@argusiq/domain/http/security.ts"
 import { checkStructure } from "@argusiq/domain/scan.ts"
 import { ByteSize, Context, Effect, Layer, Option, SchemaIssue, type Types } from "effect"
 import { HttpIncomingMessage, HttpMethod, HttpServerRequest } from "effect/http"
-import { HttpApiError } from "effect/http-api"
+import { type HttpApiEndpoint, HttpApiError } from "effect/http-api"
+import { inTime, tooLarge } from "./streamedBody.ts"
 
 const mostBytes = 1_048_576
 
-const tooLarge = (most: number) => new BodyTooLarge({ detail: `The body may have at most ${most} bytes.` })
+/** A body in JSON arrives at once, a file may take its time. */
+const arrival = { json: "30 seconds", file: "2 minutes" } as const
+
 const structureFaults = {
   PayloadTooDeep: new InvalidRequest({ detail: "The body is nested more than 64 levels deep." }),
   TooManyMetrics: new InvalidRequest({ detail: "The body has more than 10000 keys." })
@@ -28,16 +31,24 @@ const faultsOf = (error: HttpApiError.HttpApiSchemaError): ReadonlyArray<Fault> 
     message
   }))
 
-/** Read here, under the limit, and kept by the request: the handler decodes the same body. `largest`: of a file. */
-const checkBody = Effect.fnUntraced(function* (largest: number | undefined) {
+/** Read here, under the limit, and kept by the request: the handler decodes the same body. */
+const checkBody = Effect.fnUntraced(function* ({ annotations }: HttpApiEndpoint.Top) {
   const request = yield* HttpServerRequest.HttpServerRequest
   if (!HttpMethod.hasBody(request.method)) return
-  const most = largest ?? mostBytes
+  const encoding = request.headers["content-encoding"]?.trim().toLowerCase() ?? "identity"
+  if (encoding !== "identity") {
+    return yield* new UnsupportedMediaType({ detail: "The body must not be compressed: leave Content-Encoding out." })
+  }
+  const largest = Option.getOrUndefined(Context.getOption(annotations, LargestBody))
+  const streamed = Option.getOrUndefined(Context.getOption(annotations, StreamedBody))
+  const most = streamed ?? largest ?? mostBytes
   if (Number(request.headers["content-length"] ?? 0) > most) return yield* tooLarge(most)
+  if (streamed !== undefined) return
   const body: Effect.Effect<unknown, unknown> = largest === undefined ? request.text : request.arrayBuffer
   const read = yield* body.pipe(
     Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(most)),
-    Effect.mapError(() => tooLarge(most))
+    Effect.mapError(() => tooLarge(most)),
+    inTime(largest === undefined ? arrival.json : arrival.file)
   )
   if (typeof read !== "string") return
   const excess = checkStructure(new TextEncoder().encode(read))
@@ -48,7 +59,7 @@ export const readableRequest = Layer.succeed(
   ReadableRequest,
   ReadableRequest.of((handled, { endpoint }) =>
     Effect.andThen(
-      checkBody(Option.getOrUndefined(Context.getOption(endpoint.annotations, LargestBody))),
+      checkBody(endpoint),
       Effect.catch(handled, (error): Effect.Effect<never, Types.unhandled | InternalFault | InvalidRequest> => {
         if (!HttpApiError.HttpApiSchemaError.is(error)) return Effect.fail(error)
         if (error.kind === "Body" || error.kind === "ResponseHeaders") {

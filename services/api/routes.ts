@@ -29,6 +29,7 @@ import { AssetGroups } from "@argusiq/layers/registry/AssetGroups.ts"
 import { Assets } from "@argusiq/layers/registry/Assets.ts"
 import { AssetTypes } from "@argusiq/layers/registry/AssetTypes.ts"
 import { Jobs } from "@argusiq/layers/jobs/Jobs.ts"
+import { DeviceImport } from "@argusiq/layers/registry/DeviceImport.ts"
 import { Devices } from "@argusiq/layers/registry/Devices.ts"
 import { DeviceTypes } from "@argusiq/layers/registry/DeviceTypes.ts"
 import { Documents } from "@argusiq/layers/registry/Documents.ts"
@@ -39,6 +40,7 @@ import { Rules } from "@argusiq/layers/registry/Rules.ts"
 import { Spaces } from "@argusiq/layers/registry/Spaces.ts"
 import { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
 import { DeadLetters } from "@argusiq/layers/dead-letters/DeadLetters.ts"
+import { DeviceMessages } from "@argusiq/layers/telemetry/DeviceMessages.ts"
 import { TelemetryHistory } from "@argusiq/layers/telemetry/TelemetryHistory.ts"
 import { TransactionList } from "@argusiq/layers/telemetry/TransactionList.ts"
 import { Layer } from "effect"
@@ -56,6 +58,8 @@ import { assetTelemetry } from "./handlers/assetTelemetry.ts"
 import { assetTypes } from "./handlers/assetTypes.ts"
 import { auth } from "./handlers/auth.ts"
 import { deadLetters } from "./handlers/dead-letters.ts"
+import { deviceImport } from "./handlers/deviceImport.ts"
+import { deviceMessages } from "./handlers/deviceMessages.ts"
 import { devices } from "./handlers/devices.ts"
 import { deviceTypes } from "./handlers/deviceTypes.ts"
 import { documents } from "./handlers/documents.ts"
@@ -113,6 +117,8 @@ const registry = Layer.mergeAll(
   assetRegistry,
   Layer.mergeAll(Alarms.layer, Backtests.layer, Events.layer),
   Devices.layer,
+  DeviceImport.layer,
+  DeviceMessages.layer,
   DeviceTypes.layer,
   ProtocolConverters.layer,
   ApiKeys.layer,
@@ -144,6 +150,8 @@ const handlers = Layer.mergeAll(
   users,
   deadLetters,
   devices,
+  deviceImport,
+  deviceMessages,
   deviceTypes,
   protocolConverters,
   telemetry,

@@ -2,11 +2,11 @@
  * The running platform as the command line reaches it: by its REST API, with the token in its secrets directory.
  * @module
  */
-import { RestApi } from "@argusiq/domain/http/rest.ts"
-import { Authorization } from "@argusiq/domain/http/security.ts"
-import { Effect, Layer, Predicate } from "effect"
-import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
-import { HttpApiClient, HttpApiMiddleware } from "effect/http-api"
+import * as ArgusIq from "@argusiq/client/ArgusIq.ts"
+import { fixedToken } from "@argusiq/client/Bearer.ts"
+import { wordsOf } from "@argusiq/client/words.ts"
+import { Effect } from "effect"
+import { FetchHttpClient } from "effect/http"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { dataDirectory, runningPlatform } from "./DataDirectory.ts"
@@ -37,32 +37,11 @@ export const connectToPlatform = Effect.gen(function* () {
   }
   const url = record.http
   const token = yield* readToken(record.secretsDirectory)
-  const authorization = HttpApiMiddleware.layerClient(Authorization, ({ request, next }) =>
-    next(HttpClientRequest.bearerToken(request, token))
-  )
+  const bearer = fixedToken(token)
   const apiOf = (organizationId: string | undefined) =>
-    HttpApiClient.make(RestApi, {
-      baseUrl: url,
-      transformClient:
-        organizationId === undefined
-          ? undefined
-          : HttpClient.mapRequest(HttpClientRequest.setHeader("x-organization-id", organizationId))
-    }).pipe(Effect.provide(Layer.merge(authorization, FetchHttpClient.layer)))
+    ArgusIq.make({ baseUrl: url, bearer, organizationId }).pipe(Effect.provide(FetchHttpClient.layer))
   return { record, url, api: yield* apiOf(undefined), apiOf }
 })
-
-const wordsOf = (error: unknown): string => {
-  if (!Predicate.isObject(error)) return String(error)
-  const title = Predicate.hasProperty(error, "title") ? String(error.title) : undefined
-  const detail = Predicate.hasProperty(error, "detail") && error.detail !== undefined ? String(error.detail) : undefined
-  const faults =
-    Predicate.hasProperty(error, "errors") && Array.isArray(error.errors)
-      ? error.errors.map((fault: { path: string; message: string }) => `${fault.path}: ${fault.message}`)
-      : []
-  const words = [title, detail, ...faults].filter((part) => part !== undefined)
-  if (words.length > 0) return words.join("; ")
-  return Predicate.hasProperty(error, "message") ? String(error.message) : String(error)
-}
 
 /** What the platform refused, in the platform's own words. */
 export const inWords =

@@ -15,7 +15,8 @@ import * as realtime from "@argusiq/realtime/Realtime.ts"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Effect, Layer, Scope } from "effect"
 import { HttpRouter } from "effect/http"
-import { createServer, type Server } from "node:http"
+import type { Server } from "node:http"
+import { answeringServer } from "./answeringServer.ts"
 import { healthRoutes } from "./healthRoutes.ts"
 import * as identification from "./identification.ts"
 import { doorsOf, httpHost, httpPort, metricsHost, metricsPort, readsExternalBroker } from "./ports.ts"
@@ -27,16 +28,7 @@ const HTTP_DRAIN = "3 seconds"
 const urlOf = (scheme: string, host: string, port: number) =>
   `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`
 
-/** A server that listens before its routes are built, and for a moment after they are gone, would leave requests unanswered. */
-const createAnsweringServer = () => {
-  const server = createServer()
-  server.on("request", (_, response) => {
-    if (server.listenerCount("request") === 1) response.writeHead(503, { "retry-after": "1" }).end()
-  })
-  return server
-}
-
-const httpServer = (host: string, port: number, server: Server = createAnsweringServer()) =>
+const httpServer = (host: string, port: number, server: Server = answeringServer()) =>
   NodeHttpServer.layer(() => server, { host, port, gracefulShutdownTimeout: HTTP_DRAIN })
 
 const quietly = { disableLogger: true, disableListenLog: true }
@@ -82,7 +74,7 @@ export const openDoors = Effect.fn("openDoors")(function* (services: ReadonlySet
     )
     const [host, port] = [yield* httpHost, yield* httpPort]
     const served = Layer.provide(HttpRouter.serve(routes, quietly), further)
-    const [server, scope] = [createAnsweringServer(), yield* door]
+    const [server, scope] = [answeringServer(), yield* door]
     yield* Layer.buildWithScope(Layer.provide(served, httpServer(host, port, server)), scope)
     if (services.has("realtime")) {
       const live = yield* Layer.buildWithScope(realtimeLayer, scope)

@@ -135,8 +135,8 @@ describe("the Dockerfile", () => {
 
   it("copies the package.json of every workspace, so that npm ci knows them", () => {
     const { workspaces } = JSON.parse(read("package.json")) as { readonly workspaces: ReadonlyArray<string> }
-    assert.deepStrictEqual(workspaces, ["domain", "layers", "services/*"])
-    const folders = ["domain", "layers", ...[...ServiceNames, "platform"].map((name) => `services/${name}`)]
+    assert.deepStrictEqual(workspaces, ["domain", "layers", "client", "services/*"])
+    const folders = ["domain", "layers", "client", ...[...ServiceNames, "platform"].map((name) => `services/${name}`)]
     for (const folder of folders) assert.include(dockerfile, `COPY ${folder}/package.json ${folder}/`)
   })
 

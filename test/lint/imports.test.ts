@@ -26,6 +26,12 @@ const forbidden = {
   "a nested service file takes from another by path": ["services/api/http/a.ts", "../../bridge/Ingest.ts"],
   "a service reaches layers by path": ["services/api/a.ts", "../../layers/bus/Bus.ts"],
   "a nested service file reaches layers by path": ["services/api/http/a.ts", "../../../layers/bus/Bus.ts"],
+  "the domain takes from the client": ["domain/a.ts", "@argusiq/client/ArgusIq.ts"],
+  "layers take from the client": ["layers/bus/a.ts", "@argusiq/client/ArgusIq.ts"],
+  "a service takes from the client": ["services/api/a.ts", "@argusiq/client/ArgusIq.ts"],
+  "the client takes from layers": ["client/a.ts", "@argusiq/layers/bus/Bus.ts"],
+  "the client takes from a service": ["client/a.ts", "@argusiq/api/routes.ts"],
+  "the client reaches the domain by path": ["client/a.ts", "../domain/ids.ts"],
   "a service takes from platform": ["services/api/a.ts", "@argusiq/platform/main.ts"],
   "platform reaches a service by path": ["services/platform/a.ts", "../api/routes.ts"]
 } as const
@@ -38,6 +44,9 @@ const allowed = {
   "layers take from one another": ["layers/bus/a.ts", "../database/Sql.ts"],
   "a service takes from domain and layers": ["services/api/a.ts", "@argusiq/layers/bus/Bus.ts"],
   "platform takes from a service by name": ["services/platform/a.ts", "@argusiq/api/routes.ts"],
+  "the client takes from the domain": ["client/a.ts", "@argusiq/domain/http/rest.ts"],
+  "platform takes from the client": ["services/platform/a.ts", "@argusiq/client/ArgusIq.ts"],
+  "a test takes from the client": ["test/a.test.ts", "@argusiq/client/ArgusIq.ts"],
   "a test takes from anywhere": ["test/a.test.ts", "@argusiq/api/routes.ts"]
 } as const
 

@@ -22,7 +22,15 @@ export const assetGroups = HttpApiBuilder.group(
           const version = yield* basedOn(headers)
           return yield* groups.change(yield* Principal, params.id, payload, version)
         }).pipe(orProblem, withEtag),
-      remove: ({ params }) => Effect.flatMap(Principal, (caller) => groups.remove(caller, params.id)).pipe(orProblem)
+      replace: ({ headers, params, payload }) =>
+        Effect.gen(function* () {
+          const version = yield* basedOn(headers)
+          return yield* groups.change(yield* Principal, params.id, payload, version)
+        }).pipe(orProblem, withEtag),
+      remove: ({ headers, params }) =>
+        Effect.gen(function* () {
+          yield* groups.remove(yield* Principal, params.id, yield* basedOn(headers))
+        }).pipe(orProblem)
     })
   })
 )

@@ -27,8 +27,15 @@ export const assetProfiles = HttpApiBuilder.group(
           const version = yield* basedOn(headers)
           return yield* profiles.change(yield* Principal, params.id, payload, version)
         }).pipe(orProblem, withEtag),
-      remove: ({ params }) =>
-        Effect.flatMap(Principal, (caller) => profiles.remove(caller, params.id)).pipe(
+      replace: ({ headers, params, payload }) =>
+        Effect.gen(function* () {
+          const version = yield* basedOn(headers)
+          return yield* profiles.change(yield* Principal, params.id, payload, version)
+        }).pipe(orProblem, withEtag),
+      remove: ({ headers, params }) =>
+        Effect.gen(function* () {
+          yield* profiles.remove(yield* Principal, params.id, yield* basedOn(headers))
+        }).pipe(
           Effect.catchTag("BadReference", () => Effect.fail(inUse)),
           orProblem
         ),

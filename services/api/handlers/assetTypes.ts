@@ -2,6 +2,7 @@ import { Conflict } from "@argusiq/domain/http/problems.ts"
 import { RestApi } from "@argusiq/domain/http/rest.ts"
 import { Principal } from "@argusiq/domain/http/security.ts"
 import { AssetTypes } from "@argusiq/layers/registry/AssetTypes.ts"
+import { pageOf } from "@argusiq/layers/registry/paging.ts"
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
@@ -25,8 +26,15 @@ export const assetTypes = HttpApiBuilder.group(
           const version = yield* basedOn(headers)
           return yield* types.change(yield* Principal, params.id, payload, version)
         }).pipe(orProblem, withEtag),
-      remove: ({ params }) =>
-        Effect.flatMap(Principal, (caller) => types.remove(caller, params.id)).pipe(
+      replace: ({ headers, params, payload }) =>
+        Effect.gen(function* () {
+          const version = yield* basedOn(headers)
+          return yield* types.change(yield* Principal, params.id, payload, version)
+        }).pipe(orProblem, withEtag),
+      remove: ({ headers, params }) =>
+        Effect.gen(function* () {
+          yield* types.remove(yield* Principal, params.id, yield* basedOn(headers))
+        }).pipe(
           Effect.catchTag("BadReference", () => Effect.fail(inUse)),
           orProblem
         ),
@@ -57,9 +65,9 @@ export const assetTypes = HttpApiBuilder.group(
           const version = yield* basedOn(headers)
           return yield* types.publish(yield* Principal, params.id, version)
         }).pipe(orProblem, withEtag),
-      versions: ({ params }) =>
+      versions: ({ params, query }) =>
         Effect.flatMap(Principal, (caller) => types.versions(caller, params.id)).pipe(
-          Effect.map((items) => ({ items, nextCursor: null })),
+          Effect.flatMap((items) => pageOf(items, query, ({ number }) => String(number))),
           orProblem
         ),
       rollback: ({ headers, params, payload }) =>

@@ -43,9 +43,10 @@ export const assets = HttpApiBuilder.group(
         }).pipe(orProblem),
       change,
       replace: change,
-      remove: ({ params }) =>
+      remove: ({ headers, params }) =>
         Effect.gen(function* () {
-          yield* documents.discard(yield* assets.remove(yield* Principal, params.id))
+          const version = yield* basedOn(headers)
+          yield* documents.discard(yield* assets.remove(yield* Principal, params.id, version))
         }).pipe(
           Effect.catchTag("BadReference", () => Effect.fail(standingAbove)),
           orProblem

@@ -7,6 +7,7 @@ import { Principal } from "@argusiq/domain/http/security.ts"
 import { storableJson } from "@argusiq/domain/storable.ts"
 import { type TrialRun } from "@argusiq/domain/trial-run.ts"
 import { DeviceTypes } from "@argusiq/layers/registry/DeviceTypes.ts"
+import { pageOf } from "@argusiq/layers/registry/paging.ts"
 import { NotPublishable } from "@argusiq/layers/registry/resolvedConfig.ts"
 import { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
 import { withExpressions } from "@argusiq/layers/sandbox/withExpressions.ts"
@@ -65,9 +66,18 @@ export const deviceTypes = HttpApiBuilder.group(
           const version = yield* basedOn(headers)
           return yield* types.change(yield* Principal, params.id, payload, version)
         }).pipe(orProblem, withEtag),
-      versions: ({ params }) =>
+      replace: ({ headers, params, payload }) =>
+        Effect.gen(function* () {
+          const version = yield* basedOn(headers)
+          return yield* types.change(yield* Principal, params.id, payload, version)
+        }).pipe(orProblem, withEtag),
+      remove: ({ headers, params }) =>
+        Effect.gen(function* () {
+          yield* types.remove(yield* Principal, params.id, yield* basedOn(headers))
+        }).pipe(orProblem),
+      versions: ({ params, query }) =>
         Effect.flatMap(Principal, (caller) => types.versions(caller, params.id)).pipe(
-          Effect.map((items) => ({ items, nextCursor: null })),
+          Effect.flatMap((items) => pageOf(items, query, ({ number }) => String(number))),
           orProblem
         ),
       draft: ({ headers, params, payload }) =>

@@ -6,6 +6,7 @@ import { ApiKeys } from "@argusiq/layers/registry/ApiKeys.ts"
 import { Devices } from "@argusiq/layers/registry/Devices.ts"
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
+import { pageOf } from "@argusiq/layers/registry/paging.ts"
 import { orProblem } from "../refusals.ts"
 import { basedOn, withEtag } from "../versioned.ts"
 
@@ -43,16 +44,20 @@ export const devices = HttpApiBuilder.group(
         }).pipe(orProblem),
       change,
       replace: change,
-      decommission: ({ params }) =>
-        Effect.flatMap(Principal, (caller) => devices.decommission(caller, params.id)).pipe(orProblem, withEtag),
-      remove: ({ params }) =>
-        Effect.flatMap(Principal, (caller) => devices.remove(caller, params.id)).pipe(
+      decommission: ({ headers, params }) =>
+        Effect.gen(function* () {
+          return yield* devices.decommission(yield* Principal, params.id, yield* basedOn(headers))
+        }).pipe(orProblem, withEtag),
+      remove: ({ headers, params }) =>
+        Effect.gen(function* () {
+          yield* devices.remove(yield* Principal, params.id, yield* basedOn(headers))
+        }).pipe(
           Effect.catchTag("BadReference", () => Effect.fail(standingBehind)),
           orProblem
         ),
-      listKeys: ({ params }) =>
+      listKeys: ({ params, query }) =>
         Effect.flatMap(Principal, (caller) => keys.list(caller, params.id)).pipe(
-          Effect.map((items) => ({ items, nextCursor: null })),
+          Effect.flatMap((items) => pageOf(items, query, ({ id }) => id)),
           orProblem
         ),
       createKey: ({ params, payload }) =>

@@ -3,6 +3,7 @@ import { RestApi } from "@argusiq/domain/http/rest.ts"
 import { Principal } from "@argusiq/domain/http/security.ts"
 import { type Document } from "@argusiq/domain/http/documents.ts"
 import { Documents } from "@argusiq/layers/registry/Documents.ts"
+import { pageOf } from "@argusiq/layers/registry/paging.ts"
 import { Effect } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
@@ -19,9 +20,9 @@ export const documents = HttpApiBuilder.group(
     const documents = yield* Documents
     const listOf =
       (ownerType: Document["ownerType"]) =>
-      ({ params }: Named) =>
+      ({ params, query }: Named & { readonly query: { readonly limit?: number; readonly cursor?: string } }) =>
         Effect.flatMap(Principal, (caller) => documents.list(caller, ownerType, params.id)).pipe(
-          Effect.map((items) => ({ items, nextCursor: null })),
+          Effect.flatMap((items) => pageOf(items, query, ({ id }) => id)),
           orProblem
         )
     const addTo =

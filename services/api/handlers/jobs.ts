@@ -87,11 +87,7 @@ export const jobs = HttpApiBuilder.group(
           const parameters = { deviceTypeId: params.id as DeviceTypeId, ...span, asOf, ...version }
           return toAccepted(yield* jobs.reprocess(yield* Principal, parameters))
         }).pipe(orProblem),
-      list: () =>
-        Effect.flatMap(Principal, (caller) => jobs.list(caller)).pipe(
-          Effect.map((items) => ({ items, nextCursor: null })),
-          orProblem
-        ),
+      list: ({ query }) => Effect.flatMap(Principal, (caller) => jobs.list(caller, query)).pipe(orProblem),
       get: ({ params }) => get(params.jobId).pipe(orProblem),
       cancel: ({ params }) => cancel(params.jobId).pipe(orProblem)
     })

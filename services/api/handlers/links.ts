@@ -2,6 +2,7 @@ import { type BulkLinkResult } from "@argusiq/domain/http/links.ts"
 import { RestApi } from "@argusiq/domain/http/rest.ts"
 import { Principal } from "@argusiq/domain/http/security.ts"
 import { type LinkRefusal, Links } from "@argusiq/layers/registry/Links.ts"
+import { pageOf } from "@argusiq/layers/registry/paging.ts"
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
@@ -62,12 +63,12 @@ export const links = HttpApiBuilder.group(
         }).pipe(orProblem),
       assetsOf: ({ params, query }) =>
         Effect.flatMap(Principal, (caller) => links.assetsOf(caller, params.id, query)).pipe(
-          Effect.map((items) => ({ items, nextCursor: null })),
+          Effect.flatMap((items) => pageOf(items, query, ({ link }) => link.id)),
           orProblem
         ),
       devicesOf: ({ params, query }) =>
         Effect.flatMap(Principal, (caller) => links.devicesOf(caller, params.id, query)).pipe(
-          Effect.map((items) => ({ items, nextCursor: null })),
+          Effect.flatMap((items) => pageOf(items, query, ({ link }) => link.id)),
           orProblem
         )
     })

@@ -1,4 +1,5 @@
 import { type BusUnavailable, type UnknownTopic } from "@argusiq/domain/errors.ts"
+import { type StoppedPartition } from "@argusiq/domain/http/operations.ts"
 import { InvalidRequest, NotFound } from "@argusiq/domain/http/problems.ts"
 import { RestApi } from "@argusiq/domain/http/rest.ts"
 import { isoFromMicros } from "@argusiq/domain/http/scalars.ts"
@@ -65,6 +66,16 @@ export const operations = HttpApiBuilder.group(
       return { items }
     })
 
+    const accept = (partition: typeof StoppedPartition.Type) =>
+      Effect.gen(function* () {
+        const next = yield* consumers.accept(partition)
+        return next === undefined ? yield* notStopped : { next: String(next) }
+      }).pipe(
+        Effect.catchTag("UnknownTopic", Effect.die),
+        Effect.catchTag("Fenced", () => Effect.fail(notStopped)),
+        orProblem
+      )
+
     return handlers.handleAll({
       topics: () => topics.pipe(Effect.catchTag("UnknownTopic", Effect.die), orProblem),
       records: ({ params, query }) =>
@@ -94,15 +105,8 @@ export const operations = HttpApiBuilder.group(
           return { items: records.map(shown), next: String(last === undefined ? from : last.offset + 1n) }
         }).pipe(orNoSuchTopic, orProblem),
       consumers: () => consumers.list.pipe(Effect.catchTag("UnknownTopic", Effect.die), orProblem),
-      accept: ({ payload }) =>
-        Effect.gen(function* () {
-          const next = yield* consumers.accept(payload)
-          return next === undefined ? yield* notStopped : { next: String(next) }
-        }).pipe(
-          Effect.catchTag("UnknownTopic", Effect.die),
-          Effect.catchTag("Fenced", () => Effect.fail(notStopped)),
-          orProblem
-        ),
+      accept: ({ payload }) => accept(payload),
+      acceptGroup: ({ params, payload }) => accept({ ...params, ...payload }),
       rewind: ({ payload }) =>
         Effect.gen(function* () {
           if ((payload.offset === undefined) === (payload.time === undefined)) {

@@ -4,6 +4,7 @@ import { Principal } from "@argusiq/domain/http/security.ts"
 import { Rules } from "@argusiq/layers/registry/Rules.ts"
 import { Effect, Layer } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
+import { pageOf } from "@argusiq/layers/registry/paging.ts"
 import { orProblem } from "../refusals.ts"
 import { basedOn, withEtag } from "../versioned.ts"
 
@@ -35,9 +36,9 @@ const handlersOf = Effect.map(Rules, (rules) => {
         const version = yield* basedOn(headers)
         return yield* rules.remove(yield* Principal, params.id, version)
       }).pipe(orProblem),
-    versions: ({ params }: Named) =>
+    versions: ({ params, query }: Named & { readonly query: { readonly limit?: number; readonly cursor?: string } }) =>
       Effect.flatMap(Principal, (caller) => rules.versions(caller, params.id)).pipe(
-        Effect.map((items) => ({ items, nextCursor: null })),
+        Effect.flatMap((items) => pageOf(items, query, ({ number }) => String(number))),
         orProblem
       )
   }

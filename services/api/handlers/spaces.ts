@@ -27,9 +27,15 @@ export const spaces = HttpApiBuilder.group(
           const version = yield* basedOn(headers)
           return yield* spaces.change(yield* Principal, params.id, payload, version)
         }).pipe(orProblem, withEtag),
-      remove: ({ params }) =>
+      replace: ({ headers, params, payload }) =>
         Effect.gen(function* () {
-          yield* documents.discard(yield* spaces.remove(yield* Principal, params.id))
+          const version = yield* basedOn(headers)
+          return yield* spaces.change(yield* Principal, params.id, payload, version)
+        }).pipe(orProblem, withEtag),
+      remove: ({ headers, params }) =>
+        Effect.gen(function* () {
+          const version = yield* basedOn(headers)
+          yield* documents.discard(yield* spaces.remove(yield* Principal, params.id, version))
         }).pipe(
           Effect.catchTag("BadReference", () => Effect.fail(inUse)),
           orProblem

@@ -14,7 +14,7 @@ const list = Command.make(
   { organization },
   Effect.fn("jobs list")(function* ({ organization }) {
     const { items } = yield* (yield* api(organization)).jobs
-      .list()
+      .list({ query: {} })
       .pipe(Effect.mapError(inWords("Jobs cannot be listed")))
     const rows = items.map(({ createdAt, jobId, kind, progress, status, total }) => [
       jobId,

@@ -3,10 +3,10 @@
  * @module
  */
 import { mkdtempSync, rmSync } from "node:fs"
-import { createServer } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { routes } from "@argusiq/api/routes.ts"
+import { answeringServer, requestLimits } from "@argusiq/platform/answeringServer.ts"
 import * as LocalBus from "@argusiq/layers/bus/local/LocalBus.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import { ensureFirstAdministrator } from "@argusiq/layers/identity/FirstStart.ts"
@@ -109,12 +109,12 @@ const started = Layer.effect(
   })
 )
 
-/** With further settings. Everything that stands behind the API is there for the tests too. */
-export const apiServerWith = (environment: Readonly<Record<string, string>>) =>
+/** With further settings, and with other limits. Everything that stands behind the API is there for the tests too. */
+export const apiServerWith = (environment: Readonly<Record<string, string>>, limits = requestLimits) =>
   started.pipe(
     Layer.provideMerge(
       HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
-        Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" }))
+        Layer.provideMerge(NodeHttpServer.layer(() => answeringServer(limits), { port: 0, host: "127.0.0.1" }))
       )
     ),
     Layer.provideMerge(Passwords.layer),

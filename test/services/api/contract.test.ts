@@ -1,12 +1,21 @@
 import { assert, layer } from "@effect/vitest"
+import { Ajv2020 } from "ajv/dist/2020.js"
 import { Effect } from "effect"
-import { Api, apiServer } from "./apiServer.ts"
+import { type Answer, Api, apiServer } from "./apiServer.ts"
 
+interface Media {
+  readonly schema?: object
+  readonly example?: unknown
+}
 interface Operation {
   readonly operationId: string
+  readonly summary?: string
+  readonly tags?: ReadonlyArray<string>
+  readonly security?: ReadonlyArray<Readonly<Record<string, unknown>>>
+  readonly requestBody?: { readonly content: Readonly<Record<string, Media>> }
   readonly parameters?: ReadonlyArray<{ readonly in: string; readonly name: string; readonly schema: unknown }>
   readonly responses: Readonly<
-    Record<string, { readonly description: string; readonly content?: Record<string, { readonly schema?: unknown }> }>
+    Record<string, { readonly description: string; readonly content?: Readonly<Record<string, Media>> }>
   >
 }
 
@@ -41,8 +50,9 @@ layer(apiServer, { excludeTestServices: true })("the published contract", (it) =
             assert.isNotEmpty(description, `${name} ${status}`)
             if (status === "204") assert.isUndefined(content, name)
             else for (const { schema } of Object.values(content ?? {})) assert.isDefined(schema, `${name} ${status}`)
-            if (status !== "204") assert.isNotEmpty(Object.keys(content ?? {}), `${name} ${status}`)
-            if (Number(status) >= 400 && !name.endsWith("/ready")) {
+            const isAnswered = !["204", "408", "431"].includes(status) // those two come before a request is read
+            if (isAnswered) assert.isNotEmpty(Object.keys(content ?? {}), `${name} ${status}`)
+            if (isAnswered && Number(status) >= 400 && !name.endsWith("/ready")) {
               assert.deepStrictEqual(Object.keys(content ?? {}), ["application/problem+json"], `${name} ${status}`)
             }
           }
@@ -64,6 +74,122 @@ layer(apiServer, { excludeTestServices: true })("the published contract", (it) =
         }
         assert.isDefined(document.paths["/api/v1/telemetry"]?.post, "ingest is part of it")
       })
+  )
+
+  let read: Answer["body"]
+  const operations = Effect.gen(function* () {
+    read ??= (yield* (yield* Api).call("GET", "/openapi.json")).body
+    const document = read
+    const paths = document.paths as Record<string, Record<string, Operation>>
+    return {
+      document,
+      all: Object.entries(paths).flatMap(([path, item]) =>
+        Object.entries(item).map(([method, operation]) => ({ name: `${method} ${path}`, method, path, operation }))
+      )
+    }
+  })
+
+  it.effect("every operation has a summary, one tag that is listed, and its security, or says that it needs none", () =>
+    Effect.gen(function* () {
+      const { all, document } = yield* operations
+      const tags = new Set(document.tags.map(({ name }: { name: string }) => name))
+      const schemes = Object.keys(document.components.securitySchemes)
+      const open: Array<string> = []
+      for (const { name, operation } of all) {
+        assert.isNotEmpty(operation.summary, name)
+        assert.lengthOf(operation.tags ?? [], 1, name)
+        assert.isTrue(tags.has(operation.tags?.[0]), name)
+        assert.isDefined(operation.security, name)
+        for (const scheme of operation.security ?? []) assert.includeMembers(schemes, Object.keys(scheme), name)
+        if (operation.security?.length === 0) open.push(name)
+      }
+      assert.sameMembers(
+        open.filter((name) => !name.includes("/auth/")),
+        ["get /health", "get /ready", "get /metrics"]
+      )
+    })
+  )
+
+  it.effect("every refusal that can happen is documented, and those of bodies only where there is one", () =>
+    Effect.gen(function* () {
+      for (const { method, name, operation, path } of (yield* operations).all) {
+        const statuses = Object.keys(operation.responses)
+        if (!path.startsWith("/api/v1/")) continue
+        const isIngest = operation.tags?.[0] === "Ingest"
+        assert.includeMembers(statuses, ["400", "503"], name)
+        if ((operation.security ?? []).length > 0) assert.includeMembers(statuses, ["401", "403"], name)
+        if (path.includes("{id}")) assert.include(statuses, "404", name)
+        if (operation.requestBody === undefined) assert.notIncludeMembers(statuses, ["413", "415"], name)
+        else assert.includeMembers(statuses, isIngest ? ["413"] : ["413", "415"], name)
+        const takesVersion = operation.parameters?.some((one) => one.in === "header" && one.name === "if-match")
+        assert.strictEqual(statuses.includes("412"), takesVersion === true, name)
+        if (["/api/v1/auth/login", "/api/v1/telemetry"].includes(path)) assert.include(statuses, "429", name)
+        if (method === "delete" || method === "patch") assert.isAbove(statuses.length, 5, name)
+      }
+    })
+  )
+
+  it.effect("whatever is changed or removed by its id and has a version takes If-Match", () =>
+    Effect.gen(function* () {
+      const { all } = yield* operations
+      const shown = new Map(
+        all.filter(({ method }) => method === "get").map(({ operation, path }) => [path, operation])
+      )
+      let versioned = 0
+      for (const { method, name, operation, path } of all) {
+        if (!["put", "patch", "delete"].includes(method)) continue
+        const example = shown.get(path)?.responses["200"]?.content?.["application/json"]?.example
+        if (typeof example !== "object" || example === null || !("version" in example)) continue
+        versioned++
+        assert.isTrue(
+          operation.parameters?.some(({ name }) => name === "if-match"),
+          name
+        )
+      }
+      assert.isAbove(versioned, 30)
+    })
+  )
+
+  it.effect("every JSON body has an example, and every example is right by its schema", () =>
+    Effect.gen(function* () {
+      const { all, document } = yield* operations
+      const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true })
+      ajv.addSchema({ $id: "contract", components: document.components })
+      let examined = 0
+      for (const { name, operation } of all) {
+        yield* Effect.sleep(0) // the server shares this process: it must be able to close idle connections
+        const bodies = [
+          ...Object.entries(operation.requestBody?.content ?? {}),
+          ...Object.values(operation.responses).flatMap(({ content = {} }) => Object.entries(content))
+        ]
+        for (const [type, { example, schema }] of bodies) {
+          if (!type.endsWith("json")) continue
+          assert.isDefined(example, `${name} ${type}`)
+          const inDocument = JSON.stringify(schema).replaceAll('"#/components', '"contract#/components')
+          const isRight = ajv.validate(JSON.parse(inDocument), example)
+          assert.isTrue(isRight, `${name} ${type}: ${JSON.stringify(example)} ${ajv.errorsText()}`)
+          examined++
+        }
+      }
+      assert.isAbove(examined, 300)
+    })
+  )
+
+  it.effect("a list is asked for by limit, from 1 to 500, and cursor, and answers with items and nextCursor", () =>
+    Effect.gen(function* () {
+      const { all } = yield* operations
+      let lists = 0
+      for (const { name, operation } of all) {
+        const example = operation.responses["200"]?.content?.["application/json"]?.example
+        if (typeof example !== "object" || example === null || !("nextCursor" in example) || !("items" in example))
+          continue
+        lists++
+        const parameters = new Map(operation.parameters?.map((one) => [one.name, one.schema]))
+        assert.deepStrictEqual(parameters.get("limit"), { type: "integer", minimum: 1, maximum: 500 }, name)
+        assert.isTrue(parameters.has("cursor"), name)
+      }
+      assert.isAbove(lists, 25)
+    })
   )
 
   it.effect("is shown as a page that loads nothing from elsewhere", () =>
