@@ -32,6 +32,7 @@ export const permissions = [
   "dead-letters:read",
   "dead-letters:retry",
   "organizations:operate", // adds, suspends and changes organisations
+  "audit:read",
   "platform:operate" // sees across organisations: topics, records, consumers, caches
 ] as const
 export type Permission = (typeof permissions)[number]
@@ -69,7 +70,7 @@ const configuring: ReadonlyArray<Permission> = [
 ]
 
 export const rolePermissions: Readonly<Record<Role, ReadonlySet<Permission>>> = {
-  admin: new Set([...configuring, "organization:write", "users:write"]),
+  admin: new Set([...configuring, "organization:write", "users:write", "audit:read"]),
   manager: new Set([
     ...servicing,
     "users:read",

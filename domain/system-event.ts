@@ -38,8 +38,8 @@ export type SystemEvent = typeof SystemEvent.Type
 
 const encoder = new TextEncoder()
 
-/** The record that tells of it. */
-export const eventRecord = (event: SystemEvent) => ({
+/** The record that tells of it. `traceparent`: of what led to it, where that is sampled. */
+export const eventRecord = (event: SystemEvent, traceparent?: string) => ({
   topic: Topics.events,
   key: event.entityId,
   value: encoder.encode(JSON.stringify(event)),
@@ -48,6 +48,7 @@ export const eventRecord = (event: SystemEvent) => ({
     "tenant-id": event.tenantId,
     "received-at": String(event.occurredAt),
     "content-type": "application/json",
-    "event-type": event.eventType
+    "event-type": event.eventType,
+    ...(traceparent !== undefined && { traceparent })
   }
 })

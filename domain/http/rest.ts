@@ -17,6 +17,7 @@ import { LinksApi } from "./links.ts"
 import { SpacesApi } from "./spaces.ts"
 import { RebuildApi } from "./rebuild.ts"
 import { RulesApi, ThresholdRulesApi } from "./rules.ts"
+import { AuditApi } from "./audit.ts"
 import { AuthApi } from "./auth.ts"
 import { BacktestApi } from "./backtest.ts"
 import { DeadLettersApi } from "./dead-letters.ts"
@@ -27,6 +28,7 @@ import { DeviceTypesApi } from "./device-types.ts"
 import { EventsApi } from "./events.ts"
 import { HealthApi } from "./health.ts"
 import { JobsApi } from "./jobs.ts"
+import { MessagesApi } from "./messages.ts"
 import { NotificationsApi } from "./notifications.ts"
 import { OperationsApi } from "./operations.ts"
 import { OrganizationApi, OrganizationsApi } from "./organization.ts"
@@ -66,5 +68,6 @@ export class RestApi extends HttpApi.make("rest")
   .add(TransactionsApi)
   .add(UsersApi, OrganizationsApi)
   .add(DeviceImportApi, DeviceMessagesApi)
+  .add(AuditApi, MessagesApi)
   .annotate(HttpApi.ParseOptions, { errors: "all" }) // a person wants to know every fault at once
   .annotateMerge(OpenApi.annotations({ title: "ArgusIQ", version: "1" })) {}

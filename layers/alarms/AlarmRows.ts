@@ -11,6 +11,7 @@ import type { RuleConfig } from "@argusiq/domain/rule/rule.ts"
 import { alarmKey, type RuleAlarm } from "@argusiq/domain/rule/rule-fold.ts"
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
+import { CurrentTraceparents } from "../tracing/MessageTracing.ts"
 import { bigintegers, integers, texts, uuids } from "../telemetry/columns.ts"
 
 type Sql = SqlClient.SqlClient
@@ -39,13 +40,13 @@ on conflict (id) do update set
 
 const saveEvents = `
 insert into system_events (id, tenant_id, event_type, entity_type, entity_id, severity, occurred_at, payload, rule_id,
-  alarm_id, priority, message)
+  alarm_id, priority, message, traceparent)
 select id, tenant_id, event_type, entity_type, entity_id, severity, ${toTime("occurred_at")}, payload::jsonb, rule_id,
-  alarm_id, priority, message
+  alarm_id, priority, message, traceparent
 from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::bigint[], $8::text[],
-    $9::uuid[], $10::uuid[], $11::int[], $12::text[]) with ordinality
+    $9::uuid[], $10::uuid[], $11::int[], $12::text[], $13::text[]) with ordinality
   as given (id, tenant_id, event_type, entity_type, entity_id, severity, occurred_at, payload, rule_id, alarm_id,
-    priority, message, place)
+    priority, message, traceparent, place)
 order by place
 on conflict do nothing`
 
@@ -120,6 +121,7 @@ export const saveAlarmChanges = Effect.fnUntraced(
     ])
     if (events.length === 0) return
     const ofEvents = events.map(told)
+    const traceparents = yield* CurrentTraceparents
     yield* sql.unsafe(saveEvents, [
       uuids(events.map(({ id }) => id)),
       uuids(events.map(({ tenantId }) => tenantId)),
@@ -136,7 +138,8 @@ export const saveAlarmChanges = Effect.fnUntraced(
       uuids(events.map(({ alarm }) => alarm.ruleId)),
       uuids(events.map(({ alarmId }) => alarmId)),
       integers(ofEvents.map(({ priority }) => priority)),
-      texts(ofEvents.map(({ message }) => message))
+      texts(ofEvents.map(({ message }) => message)),
+      texts(events.map(({ entityId }) => traceparents?.get(entityId) ?? null))
     ])
   },
   Effect.mapError((cause) => new DatabaseUnavailable({ cause }))

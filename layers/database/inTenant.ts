@@ -6,6 +6,7 @@
 import { type TenantId } from "@argusiq/domain/ids.ts"
 import { Context, Effect } from "effect"
 import { type SqlError } from "effect/sql/SqlError"
+import { CurrentActor } from "./CurrentActor.ts"
 import { AppSql } from "./Sql.ts"
 
 interface Seen {
@@ -38,9 +39,11 @@ const seeing =
         return yield* Effect.die(new Error("A transaction sees one tenant: finish it before seeing another"))
       }
       const sql = yield* AppSql
+      const actor = yield* CurrentActor
       return yield* sql.withTransaction(
         Effect.andThen(
-          sql`select set_config('app.tenant_id', ${seen.tenantId}, true), set_config('app.user_id', ${seen.userId}, true)`,
+          sql`select set_config('app.tenant_id', ${seen.tenantId}, true), set_config('app.user_id', ${seen.userId}, true),
+            set_config('app.actor', ${actor === undefined ? "" : JSON.stringify(actor)}, true)`,
           Effect.provideService(effect, CurrentSeen, seen)
         )
       )

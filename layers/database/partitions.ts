@@ -1,5 +1,5 @@
 /**
- * Partitions of the telemetry tables by time. They are made ahead of their time; a row whose partition does not exist waits
+ * Partitions of the telemetry tables, and of the audit log, by time. They are made ahead of their time; a row whose partition does not exist waits
  * in the table's default partition `<table>_outside`, from which making the partition moves it. Retention drops whole
  * partitions.
  * @module
@@ -10,8 +10,8 @@ import { isSqlError } from "effect/sql/SqlError"
 import { sqlState } from "./errors.ts"
 
 export interface PartitionedTable {
-  readonly table: "telemetry_frames" | "telemetry_raw"
-  readonly column: "ts" | "received_at"
+  readonly table: "telemetry_frames" | "telemetry_raw" | "audit_log"
+  readonly column: "ts" | "received_at" | "occurred_at"
   /** Milliseconds that one partition covers. */
   readonly span: number
   /** How many partitions after the current one exist ahead of their time. */
@@ -25,6 +25,8 @@ const day = 24 * hour
 export const framesTable: PartitionedTable = { table: "telemetry_frames", column: "ts", span: 7 * day, ahead: 2 }
 /** By the time of receipt, in quarters of a day: the byte cap frees space one partition at a time. */
 export const rawTable: PartitionedTable = { table: "telemetry_raw", column: "received_at", span: 6 * hour, ahead: 8 }
+/** By the time of the change, in four weeks. */
+export const auditTable: PartitionedTable = { table: "audit_log", column: "occurred_at", span: 28 * day, ahead: 1 }
 
 /** A Monday, so that weeks begin on one. */
 const origin = Date.UTC(1970, 0, 5)

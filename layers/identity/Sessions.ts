@@ -89,7 +89,7 @@ export class Sessions extends Context.Service<
         Effect.gen(function* () {
           const secondsToWait = attempts.begin(account, address, yield* Clock.currentTimeMillis)
           if (secondsToWait !== undefined) {
-            yield* securityEvents.signInsLimited(userId, address)
+            yield* securityEvents.signInsLimited(account, userId, address)
             return yield* new TooManyAttempts({ secondsToWait })
           }
           return yield* Effect.onExit(attempt, (exit) =>
@@ -107,10 +107,12 @@ export class Sessions extends Context.Service<
         const isRight = yield* passwords.verify(password, user?.passwordHash)
         const tenantId = isRight && user?.isActive === true ? yield* homeOf(user, organizationId) : undefined
         if (user === undefined || tenantId === undefined) {
-          yield* securityEvents.signInRefused(user?.id, client.address)
+          yield* securityEvents.signInRefused(email, user?.id, client.address)
           return yield* new SignInRefused()
         }
-        return yield* begin(user.id, tenantId, client)
+        const session = yield* begin(user.id, tenantId, client)
+        yield* securityEvents.signInSucceeded(user.email, user.id)
+        return session
       })
       const homeOf = (user: User, asked: TenantId | undefined) =>
         Effect.map(users.memberships(user.id), (memberships) => {
@@ -146,20 +148,20 @@ export class Sessions extends Context.Service<
         }).pipe(seeingMember(sql, tenantId, userId))
         if (outcome === "reused") {
           yield* live.catchUp
-          yield* securityEvents.refreshTokenReused(userId, family)
+          yield* securityEvents.refreshTokenReused(userId, tenantId, family)
         }
         if (typeof outcome !== "object") return yield* new SignInRefused()
         return outcome
       }, orUnavailable)
 
       const endOne = Effect.fnUntraced(function* (userId: string, sessionId: string, reason: string) {
-        const ended = yield* sql`update sessions set ended_at = now(), end_reason = ${reason}
-          where id = ${sessionId}::uuid and user_id = ${userId}::uuid and ended_at is null returning id`.pipe(
+        const [ended] = yield* sql<{ tenant_id: string }>`update sessions set ended_at = now(), end_reason = ${reason}
+          where id = ${sessionId}::uuid and user_id = ${userId}::uuid and ended_at is null returning tenant_id`.pipe(
           seeingUser(sql, userId)
         )
-        if (ended.length === 0) return false
+        if (ended === undefined) return false
         yield* live.catchUp
-        yield* securityEvents.sessionEnded(userId, sessionId)
+        yield* securityEvents.sessionEnded(userId, ended.tenant_id, sessionId)
         return true
       })
 

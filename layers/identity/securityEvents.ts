@@ -1,8 +1,10 @@
 /**
- * What happens to accounts and sessions, each told by one function: to the log.
+ * What happens to accounts and sessions, each told by one function: to the log, and to the audit log where the change of a row
+ * does not tell it already.
  * @module
  */
 import { Effect } from "effect"
+import { noteSecurity } from "../audit/SecurityLog.ts"
 
 type Facts = Readonly<Record<string, string | number | boolean | undefined>>
 
@@ -21,14 +23,40 @@ const by = ({ tenantId, userId }: Acting) => ({ organizationId: tenantId, by: us
 
 export const signedIn = (userId: string, tenantId: string, sessionId: string, address: string) =>
   told("Signed in", { userId, organizationId: tenantId, sessionId, address }, "Debug")
+export const signInSucceeded = (email: string, userId: string) =>
+  noteSecurity({
+    action: "sign_in_succeeded",
+    entityType: "account",
+    entityId: email,
+    actor: { kind: "user", id: userId }
+  })
 /** `userId`: absent where there is no such account. */
-export const signInRefused = (userId: string | undefined, address: string) =>
-  told("A sign-in was refused", { userId, address })
-export const signInsLimited = (userId: string | undefined, address: string) =>
-  told("A sign-in was not tried: too many have failed", { userId, address })
-export const refreshTokenReused = (userId: string, sessionId: string) =>
-  told("A refresh token was used twice: its session is ended", { userId, sessionId }, "Warn")
-export const sessionEnded = (userId: string, sessionId: string) => told("Signed out", { userId, sessionId }, "Debug")
+export const signInRefused = (email: string, userId: string | undefined, address: string) =>
+  Effect.andThen(
+    noteSecurity({ action: "sign_in_refused", entityType: "account", entityId: email }),
+    told("A sign-in was refused", { userId, address })
+  )
+export const signInsLimited = (account: string, userId: string | undefined, address: string) =>
+  Effect.andThen(
+    noteSecurity({ action: "sign_in_locked", entityType: "account", entityId: account }),
+    told("A sign-in was not tried: too many have failed", { userId, address })
+  )
+export const refreshTokenReused = (userId: string, tenantId: string, sessionId: string) =>
+  Effect.andThen(
+    noteSecurity({ action: "refresh_token_reused", entityType: "user", entityId: userId, tenantId }),
+    told("A refresh token was used twice: its session is ended", { userId, sessionId }, "Warn")
+  )
+export const sessionEnded = (userId: string, tenantId: string, sessionId: string) =>
+  Effect.andThen(
+    noteSecurity({
+      action: "signed_out",
+      entityType: "user",
+      entityId: userId,
+      tenantId,
+      actor: { kind: "user", id: userId }
+    }),
+    told("Signed out", { userId, sessionId }, "Debug")
+  )
 export const passwordChanged = (userId: string) => told("A user changed the own password", { userId })
 export const passwordSet = (actor: Acting, userId: string) =>
   told("A temporary password was set", { ...by(actor), userId })

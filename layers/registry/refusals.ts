@@ -35,7 +35,8 @@ export class NotRegistered extends Schema.TaggedError<NotRegistered>()("NotRegis
     "user",
     "session",
     "draft",
-    "dead letter"
+    "dead letter",
+    "message"
   ])
 }) {}
 /** Another one has this value already; `path` names the property. */

@@ -28,6 +28,10 @@ export interface TransactionRow {
   readonly sorted: string
 }
 
+/** Of a row of `telemetry_transactions` under the alias `item`. */
+export const transactionColumns = `item.id, item.correlation_id, item.gateway_device_id, item.status, item.chunk_count, item.missing,
+  item.total_logical_devices, item.processed_devices, item.started_at, item.completed_at, item.error_message`
+
 export const toTransaction = (row: Omit<TransactionRow, "sorted">): Transaction => ({
   id: row.id,
   correlationId: row.correlation_id,
@@ -60,9 +64,7 @@ export class TransactionList extends Context.Service<
         if (status !== undefined) filters.push(sql`item.status = ${status}`)
         const found = (where: Fragment, rest: Fragment, sorted: Fragment) =>
           sql<TransactionRow>`
-            select item.id, item.correlation_id, item.gateway_device_id, item.status, item.chunk_count, item.missing,
-              item.total_logical_devices, item.processed_devices, item.started_at, item.completed_at, item.error_message,
-              ${sorted} as sorted
+            select ${sql.literal(transactionColumns)}, ${sorted} as sorted
             from telemetry_transactions item where ${where} ${rest}`.pipe(
             inTenant(tenantId),
             Effect.provideService(AppSql, sql),

@@ -16,7 +16,7 @@ import { type HistoryRequest } from "./TelemetryHistory.ts"
 const mightBeFormula = /^[=+\-@\t\r]/
 const mustBeQuoted = /[",\r\n]/
 
-const textCell = (text: string): string => {
+export const textCell = (text: string): string => {
   const harmless = mightBeFormula.test(text) ? `'${text}` : text
   return mustBeQuoted.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless
 }

@@ -6,6 +6,8 @@ import { Forbidden, Unauthenticated, Unavailable } from "@argusiq/domain/http/pr
 import { Authorization, type Caller, Principal } from "@argusiq/domain/http/security.ts"
 import { TenantId } from "@argusiq/domain/ids.ts"
 import { isAllowed, RequiredPermission } from "@argusiq/domain/permissions.ts"
+import { noteSecurity } from "@argusiq/layers/audit/SecurityLog.ts"
+import { CurrentActor } from "@argusiq/layers/database/CurrentActor.ts"
 import { AccessTokens } from "@argusiq/layers/identity/AccessTokens.ts"
 import { CommandLineToken } from "@argusiq/layers/identity/CommandLineToken.ts"
 import { ExternalUsers } from "@argusiq/layers/identity/ExternalUsers.ts"
@@ -120,12 +122,25 @@ export const authorization = Layer.effect(
         const caller = yield* callers.authenticate(Redacted.value(credential))
         const required = Option.getOrUndefined(Context.getOption(endpoint.annotations, RequiredPermission))
         if (required === undefined || (required !== "none" && !isAllowed(caller, required))) {
+          const actor = { ...(yield* CurrentActor), kind: caller.kind, id: caller.userId }
+          yield* noteSecurity({
+            action: "permission_refused",
+            entityType: "permission",
+            entityId: required,
+            tenantId: caller.tenantId,
+            actor
+          })
           return yield* new Forbidden({
             detail: `This needs the permission ${required ?? "of nobody"}, which the role ${caller.role} does not have.`
           })
         }
         if (caller.mustChangePassword === true && required !== "none") return yield* temporaryPassword
-        return yield* Effect.provideService(handled, Principal, caller)
+        const actor = { ...(yield* CurrentActor), kind: caller.kind, id: caller.userId }
+        return yield* handled.pipe(
+          Effect.provideService(Principal, caller),
+          Effect.provideService(CurrentActor, actor),
+          Effect.annotateLogs(caller.userId === undefined ? {} : { userId: caller.userId })
+        )
       })
     })
   })

@@ -4,7 +4,8 @@
  * @module
  */
 import { randomUUID } from "node:crypto"
-import { Cause, Effect } from "effect"
+import { CurrentActor } from "@argusiq/layers/database/CurrentActor.ts"
+import { Cause, Effect, Option } from "effect"
 import { Headers, HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { allowedMethods } from "./allowedMethods.ts"
 
@@ -68,12 +69,13 @@ const withoutRoute = ({ method, url }: HttpServerRequest.HttpServerRequest) => {
     : HttpServerResponse.empty({ status: 405, headers: { allow: allowed.join(", ") } })
 }
 
-/** For every route of the server, and for addresses without one. */
+/** For every route of the server, and for addresses without one. Log lines written meanwhile carry the request's id. */
 export const problemBoundary = HttpRouter.middleware(
   (handled) =>
     Effect.gen(function* () {
       const request = yield* HttpServerRequest.HttpServerRequest
       const requestId = requestIdOf(request.headers["x-request-id"])
+      const address = Option.getOrUndefined(request.remoteAddress)
       const response = yield* Effect.catchCause(handled, (cause) =>
         Cause.hasInterruptsOnly(cause)
           ? Effect.failCause(cause)
@@ -81,12 +83,14 @@ export const problemBoundary = HttpRouter.middleware(
               const [response] = yield* HttpServerError.causeResponse(cause)
               if (response.status === 404) return withoutRoute(request)
               if (response.status >= 500) {
-                yield* Effect.logError(`${request.method} ${request.url.split("?")[0]} failed`, cause).pipe(
-                  Effect.annotateLogs({ requestId })
-                )
+                yield* Effect.logError(`${request.method} ${request.url.split("?")[0]} failed`, cause)
               }
               return response
             })
+      ).pipe(
+        Effect.annotateLogs({ requestId }),
+        // Whoever it turns out to be: what the request changes is told with its id and where it came from.
+        Effect.provideService(CurrentActor, { kind: "system", requestId, address })
       )
       return withRequestId(response, requestId)
     }),

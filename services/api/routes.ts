@@ -43,6 +43,8 @@ import { DeadLetters } from "@argusiq/layers/dead-letters/DeadLetters.ts"
 import { DeviceMessages } from "@argusiq/layers/telemetry/DeviceMessages.ts"
 import { TelemetryHistory } from "@argusiq/layers/telemetry/TelemetryHistory.ts"
 import { TransactionList } from "@argusiq/layers/telemetry/TransactionList.ts"
+import { AuditLog } from "@argusiq/layers/audit/AuditLog.ts"
+import { MessageTraces } from "@argusiq/layers/trace/MessageTraces.ts"
 import { Layer } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { authorization, Callers } from "./authorization.ts"
@@ -56,6 +58,7 @@ import { assetProfiles } from "./handlers/assetProfiles.ts"
 import { assets } from "./handlers/assets.ts"
 import { assetTelemetry } from "./handlers/assetTelemetry.ts"
 import { assetTypes } from "./handlers/assetTypes.ts"
+import { audit } from "./handlers/audit.ts"
 import { auth } from "./handlers/auth.ts"
 import { deadLetters } from "./handlers/dead-letters.ts"
 import { deviceImport } from "./handlers/deviceImport.ts"
@@ -66,6 +69,7 @@ import { documents } from "./handlers/documents.ts"
 import { health } from "./handlers/health.ts"
 import { jobs } from "./handlers/jobs.ts"
 import { links } from "./handlers/links.ts"
+import { messages } from "./handlers/messages.ts"
 import { notifications } from "./handlers/notifications.ts"
 import { operations } from "./handlers/operations.ts"
 import { organization, organizations } from "./handlers/organization.ts"
@@ -79,6 +83,7 @@ import { transactions } from "./handlers/transactions.ts"
 import { users } from "./handlers/users.ts"
 import { problemBoundary } from "./problemBoundary.ts"
 import { readableRequest } from "./readableRequest.ts"
+import { securityLog } from "./securityLog.ts"
 
 const identity = Layer.merge(Sessions.layer, Organizations.layer).pipe(
   Layer.provideMerge(Members.layer),
@@ -125,7 +130,9 @@ const registry = Layer.mergeAll(
   DeadLetters.layer,
   Jobs.layer,
   TelemetryHistory.layer,
-  TransactionList.layer
+  TransactionList.layer,
+  AuditLog.layer,
+  MessageTraces.layer
 ).pipe(Layer.provideMerge(Sandbox.layer))
 
 const assetHandlers = Layer.mergeAll(
@@ -144,6 +151,7 @@ const handlers = Layer.mergeAll(
   activityHandlers,
   assetHandlers,
   alarms,
+  audit,
   auth,
   organization,
   organizations,
@@ -157,6 +165,7 @@ const handlers = Layer.mergeAll(
   telemetry,
   transactions,
   jobs,
+  messages,
   rebuild,
   operations,
   health
@@ -170,4 +179,4 @@ const rest = HttpApiBuilder.layer(RestApi).pipe(
 )
 
 /** Adds its routes to the HttpRouter. Answers of the whole server, also to unknown addresses, pass its problem boundary. */
-export const routes = Layer.mergeAll(rest, documentation, problemBoundary)
+export const routes = Layer.mergeAll(rest, documentation, problemBoundary, securityLog)

@@ -31,6 +31,9 @@ export const commonHeaders = (all: ReadonlyArray<Headers>): Headers => {
     const value = all[0]?.[name]
     if (value !== undefined && all.every((headers) => headers[name] === value)) common[name] = value
   }
+  // Of several sampled messages one goes on.
+  const traceparent = all.find((headers) => headers["traceparent"] !== undefined)?.["traceparent"]
+  if (traceparent !== undefined) common["traceparent"] = traceparent
   return common
 }
 

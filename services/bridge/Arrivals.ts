@@ -10,6 +10,7 @@ import { Poison } from "@argusiq/domain/errors.ts"
 import { publishPermission } from "@argusiq/domain/mqtt-permission.ts"
 import { truncateOversized } from "@argusiq/domain/oversized.ts"
 import { Topics } from "@argusiq/domain/topics.ts"
+import { parseTraceparent } from "@argusiq/domain/traceparent.ts"
 import { uuidV7 } from "@argusiq/domain/uuid.ts"
 import { Result } from "effect"
 import { randomFillSync } from "node:crypto"
@@ -93,7 +94,17 @@ const headerText = (text: string) =>
     ? text.slice(0, MAX_TOPIC_HEADER_UNITS).replaceAll("\0", "\ufffd").toWellFormed()
     : text
 
-export const acceptedRecord = (message: Incoming, stamp: Stamp, device: DeviceProfile): BusRecord => ({
+/** What others call the message by; anything else is dropped. */
+const traceparentOf = ({ traceparent }: Incoming) =>
+  traceparent === undefined || parseTraceparent(traceparent) === undefined ? undefined : traceparent
+
+/** @param traceparent of the bridge's own span where the message is sampled here */
+export const acceptedRecord = (
+  message: Incoming,
+  stamp: Stamp,
+  device: DeviceProfile,
+  traceparent: string | undefined = traceparentOf(message)
+): BusRecord => ({
   topic: Topics.raw,
   key: device.deviceId,
   value: message.payload,
@@ -105,7 +116,8 @@ export const acceptedRecord = (message: Incoming, stamp: Stamp, device: DevicePr
     source: message.origin.source,
     contentType: message.contentType === undefined ? undefined : headerText(message.contentType),
     mqttTopic: message.topic,
-    clientId: message.origin.clientId
+    clientId: message.origin.clientId,
+    traceparent
   })
 })
 

@@ -20,4 +20,6 @@ export interface Incoming {
   /** Undefined: application/json. */
   readonly contentType: string | undefined
   readonly payload: Uint8Array
+  /** W3C trace context, as it was sent. */
+  readonly traceparent?: string | undefined
 }

@@ -7,6 +7,7 @@ import { Bus, type BusRecord } from "@argusiq/layers/bus/Bus.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { Profiles } from "@argusiq/layers/profiles/Profiles.ts"
 import { Safeguards } from "@argusiq/layers/Safeguards.ts"
+import { CurrentMessageTracing, refused, type TracedMessage } from "@argusiq/layers/tracing/MessageTracing.ts"
 import { type DeviceProfile } from "@argusiq/domain/device-type.ts"
 import { type Poison } from "@argusiq/domain/errors.ts"
 import { type Instant } from "@argusiq/domain/ids.ts"
@@ -64,6 +65,7 @@ const make = Effect.gen(function* () {
   const sql = yield* PipelineSql
   const { acknowledgeAfterFlush } = yield* Safeguards
   const maxBytes = yield* Config.Int("INGEST_MAX_BYTES_IN_FLIGHT").pipe(Config.withDefault(64 * 1_048_576))
+  const tracing = yield* CurrentMessageTracing
   const context = yield* Effect.context<never>()
 
   const budget = new ByteBudget(maxBytes)
@@ -88,8 +90,17 @@ const make = Effect.gen(function* () {
     done: (outcome: Outcome) => void
   ) => {
     const refusal = Result.isFailure(judged) ? judged.failure : undefined
+    const traced =
+      tracing !== undefined && refusal === undefined
+        ? tracing.arrive(message.traceparent, {
+            "argusiq.service": "bridge",
+            "argusiq.message.id": stamp.messageId,
+            "argusiq.source": message.origin.source,
+            ...(device !== undefined && { "argusiq.device.id": device.deviceId })
+          })
+        : undefined
     const record = Result.isSuccess(judged)
-      ? acceptedRecord(message, stamp, judged.success)
+      ? acceptedRecord(message, stamp, judged.success, traced?.traceparent)
       : refusedRecord(message, stamp, device, judged.failure)
     const { sender, source } = message.origin
     if (refusal?.reason === "TenantMismatch" && sender !== undefined) {
@@ -97,7 +108,15 @@ const make = Effect.gen(function* () {
     }
     const bytes = record.value.byteLength + MESSAGE_OVERHEAD_BYTES
     budget.take(bytes)
-    queue.push({ record, bytes, source, refusal, impatient, done: acknowledgeAfterFlush ? done : ignored })
+    const told = acknowledgeAfterFlush ? done : ignored
+    queue.push({
+      record,
+      bytes,
+      source,
+      refusal,
+      impatient,
+      done: traced === undefined ? told : endingSpan(traced, told)
+    })
     arrived.openUnsafe()
     if (!acknowledgeAfterFlush) done("durable")
   }
@@ -234,5 +253,10 @@ const make = Effect.gen(function* () {
 })
 
 const ignored = () => {}
+
+const endingSpan = (traced: TracedMessage, done: Arrived["done"]) => (outcome: Outcome) => {
+  traced.end(outcome === "durable" ? Exit.void : refused("The log does not take it"))
+  done(outcome)
+}
 
 export const layer: Layer.Layer<Ingest, Config.ConfigError, Bus | Profiles | PipelineSql> = Layer.effect(Ingest, make)

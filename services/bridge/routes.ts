@@ -76,7 +76,13 @@ const receive = Effect.fnUntraced(
     const origin: Origin = { source: "http", sender, clientId: undefined }
     const accepted = yield* ingest
       .accept(
-        messages.map(({ contentType, payload }) => ({ origin, topic: undefined, contentType, payload })),
+        messages.map(({ contentType, payload }) => ({
+          origin,
+          topic: undefined,
+          contentType,
+          payload,
+          traceparent: request.headers["traceparent"]
+        })),
         device
       )
       .pipe(Effect.timeoutOption(PUBLISH_TIMEOUT))

@@ -5,7 +5,7 @@
  */
 import { forgetGaps } from "@argusiq/layers/connectivity/IngestGaps.ts"
 import { tryAdvisoryLock } from "@argusiq/layers/database/advisoryLock.ts"
-import { framesTable, rawTable } from "@argusiq/layers/database/partitions.ts"
+import { auditTable, framesTable, rawTable } from "@argusiq/layers/database/partitions.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import * as Rollups from "@argusiq/layers/telemetry/Rollups.ts"
 import { Clock, Config, type Duration, Effect, Metric } from "effect"
@@ -27,7 +27,8 @@ const settings = Config.all({
   rawKeep: days("TELEMETRY_RAW_RETENTION_DAYS", 7),
   rawMaxBytes: Config.Number("TELEMETRY_RAW_MAX_BYTES").pipe(Config.withDefault(10e9)),
   framesKeep: days("TELEMETRY_FRAMES_RETENTION_DAYS", 365),
-  noticesKeep: days("NOTIFICATIONS_RETENTION_DAYS", 90)
+  noticesKeep: days("NOTIFICATIONS_RETENTION_DAYS", 90),
+  auditKeep: days("AUDIT_RETENTION_DAYS", 730)
 })
 
 /** How long each kind of work rests before it comes again. */
@@ -67,6 +68,7 @@ export const run = Effect.fnUntraced(function* (pauses: Pauses = usualPauses) {
       "telemetry_raw",
       yield* careFor(sql, rawTable, { keep: limits.rawKeep, maxBytes: limits.rawMaxBytes }, now)
     )
+    yield* tell("audit_log", yield* careFor(sql, auditTable, { keep: limits.auditKeep }, now))
     const sessions = yield* removeExpiredSessions(sql)
     if (sessions > 0) yield* Effect.logInfo(`${sessions} expired sessions removed`)
     const notices = yield* removeOldNotices(sql, limits.noticesKeep)

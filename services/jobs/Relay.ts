@@ -22,9 +22,10 @@ interface EventRow extends Omit<SystemEvent, "alarmId" | "occurredAt" | "ruleId"
   readonly occurredAt: bigint
   readonly ruleId: NonNullable<SystemEvent["ruleId"]> | null
   readonly alarmId: string | null
+  readonly traceparent: string | null
 }
 
-const eventOf = ({ alarmId, occurredAt, ruleId, ...row }: EventRow): SystemEvent => ({
+const eventOf = ({ alarmId, occurredAt, ruleId, ...row }: Omit<EventRow, "traceparent">): SystemEvent => ({
   ...row,
   occurredAt: Number(occurredAt),
   ...(ruleId !== null && { ruleId }),
@@ -44,7 +45,7 @@ export const relayEvents = Effect.gen(function* () {
     const rows = yield* sql<EventRow>`
       select id, tenant_id as "tenantId", entity_type as "entityType", entity_id as "entityId",
         (extract(epoch from occurred_at) * 1000000)::bigint as "occurredAt", event_type as "eventType", severity,
-        rule_id as "ruleId", alarm_id as "alarmId",
+        rule_id as "ruleId", alarm_id as "alarmId", traceparent,
         case when octet_length(payload::text) <= ${MAX_PAYLOAD_BYTES} then payload
           else jsonb_build_object('omittedBytes', octet_length(payload::text)) end as payload
       from system_events where published_at is null order by sequence limit ${MOST_AT_ONCE}`
@@ -52,7 +53,7 @@ export const relayEvents = Effect.gen(function* () {
     reach("read")
     yield* flushed(sql)
     reach("flushed")
-    yield* bus.publish(rows.map((row) => eventRecord(eventOf(row))))
+    yield* bus.publish(rows.map(({ traceparent, ...row }) => eventRecord(eventOf(row), traceparent ?? undefined)))
     reach("published")
     yield* sql`update system_events set published_at = clock_timestamp()
       where id = any(${uuids(rows.map(({ id }) => id))})`

@@ -3,7 +3,9 @@
  * @module
  */
 import { type Dependency, FurtherDependencies } from "@argusiq/api/readiness.ts"
+import { problemBoundary } from "@argusiq/api/problemBoundary.ts"
 import * as api from "@argusiq/api/routes.ts"
+import { securityLog } from "@argusiq/api/securityLog.ts"
 import * as DeviceConnections from "@argusiq/bridge/DeviceConnections.ts"
 import { type BrokerState, readBroker } from "@argusiq/bridge/external/BrokerReader.ts"
 import { heartbeat } from "@argusiq/bridge/heartbeat.ts"
@@ -47,7 +49,9 @@ const brokerDependency = (state: () => BrokerState): Dependency => ({
  * close, side by side, with the scope. */
 export const openDoors = Effect.fn("openDoors")(function* (services: ReadonlySet<ServiceName>) {
   const opened: { http?: string; mqtt?: string; metrics?: string } = {}
-  const ingest = services.has("bridge") ? yield* Layer.build(bridgeLayer) : undefined
+  const ingest = services.has("bridge")
+    ? yield* Layer.build(bridgeLayer).pipe(Effect.annotateLogs("service", "bridge"))
+    : undefined
   const doors = yield* Scope.fork(yield* Effect.scope, "parallel")
   const door = Scope.fork(doors, "sequential")
 
@@ -56,26 +60,33 @@ export const openDoors = Effect.fn("openDoors")(function* (services: ReadonlySet
   const dependencies: Array<Dependency> = [...(yield* FurtherDependencies)]
   let brokerState: (() => BrokerState) | undefined
   if (ingest !== undefined && external) {
-    const broker = yield* readBroker.pipe(Effect.provideContext(ingest), Scope.provide(yield* door))
+    const broker = yield* readBroker.pipe(
+      Effect.provideContext(ingest),
+      Scope.provide(yield* door),
+      Effect.annotateLogs("service", "bridge")
+    )
     dependencies.push(brokerDependency(broker.state))
     brokerState = broker.state
   }
   const further = Layer.succeed(FurtherDependencies, dependencies)
   if (expected.metrics) {
     const [host, port] = [yield* metricsHost, yield* metricsPort]
-    const served = Layer.provide(HttpRouter.serve(healthRoutes, quietly), further)
+    const served = Layer.provide(HttpRouter.serve(Layer.merge(healthRoutes, problemBoundary), quietly), further)
     yield* Layer.buildWithScope(Layer.provide(served, httpServer(host, port)), yield* door)
     opened.metrics = urlOf("http", host, port)
   }
   if (expected.http) {
     const routes = Layer.mergeAll(
-      services.has("api") ? api.routes : Layer.empty,
+      services.has("api") ? api.routes : Layer.merge(problemBoundary, securityLog),
       ingest === undefined ? Layer.empty : bridge.routes.pipe(Layer.provide(Layer.succeedContext(ingest)))
     )
     const [host, port] = [yield* httpHost, yield* httpPort]
     const served = Layer.provide(HttpRouter.serve(routes, quietly), further)
     const [server, scope] = [answeringServer(), yield* door]
-    yield* Layer.buildWithScope(Layer.provide(served, httpServer(host, port, server)), scope)
+    const service = services.has("api") ? "api" : "bridge"
+    yield* Layer.buildWithScope(Layer.provide(served, httpServer(host, port, server)), scope).pipe(
+      Effect.annotateLogs({ service })
+    )
     if (services.has("realtime")) {
       const live = yield* Layer.buildWithScope(realtimeLayer, scope)
       yield* realtime.serve(server).pipe(Effect.provideContext(live), Scope.provide(scope))
@@ -83,7 +94,11 @@ export const openDoors = Effect.fn("openDoors")(function* (services: ReadonlySet
     opened.http = urlOf("http", host, port)
   }
   if (ingest !== undefined && expected.mqtt) {
-    const { host, port } = yield* listen.pipe(Effect.provideContext(ingest), Scope.provide(yield* door))
+    const { host, port } = yield* listen.pipe(
+      Effect.provideContext(ingest),
+      Scope.provide(yield* door),
+      Effect.annotateLogs("service", "bridge")
+    )
     opened.mqtt = urlOf("mqtt", host, port)
   }
   if (ingest !== undefined) {

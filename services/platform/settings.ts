@@ -14,6 +14,7 @@ import { originsConfig } from "@argusiq/realtime/settings.ts"
 import { Config, Effect, Option, Redacted, Result, Schema } from "effect"
 import { Refusal } from "./errors.ts"
 import { ServiceNames, parseServices } from "./services.ts"
+import { OtlpHeaders, OtlpUrl, Ratio } from "./tracingSettings.ts"
 
 interface Setting {
   readonly name: string
@@ -243,6 +244,7 @@ export const settings: ReadonlyArray<Setting> = [
   amount("TELEMETRY_RAW_MAX_BYTES", "10000000000 (10 GB)", "bytes"),
   amount("TELEMETRY_FRAMES_RETENTION_DAYS", "365", "days"),
   amount("NOTIFICATIONS_RETENTION_DAYS", "90", "days"),
+  amount("AUDIT_RETENTION_DAYS", "730", "days"),
   amount("ARGUSIQ_BUS_MIN_FREE_BYTES", "2147483648 (2 GiB)", "bytes of free disk below which nothing is accepted"),
   {
     name: "ARGUSIQ_BUS_FORGET_GROUPS",
@@ -294,6 +296,38 @@ export const settings: ReadonlyArray<Setting> = [
   count("REALTIME_CONNECTIONS_PER_USER", "100", "live connections"),
   count("REALTIME_CONNECTIONS_PER_ORGANIZATION", "5000", "live connections"),
   count("REALTIME_SUBSCRIPTIONS_PER_CONNECTION", "500", "devices and assets"),
+  {
+    name: "OTEL_EXPORTER_OTLP_ENDPOINT",
+    unset: "no traces",
+    allowed: "http://host:4318 of an OpenTelemetry collector; spans go to /v1/traces there",
+    config: Config.schema(OtlpUrl, "OTEL_EXPORTER_OTLP_ENDPOINT")
+  },
+  {
+    name: "OTEL_EXPORTER_OTLP_HEADERS",
+    unset: "none",
+    allowed: "name=value, separated by commas, values percent-encoded",
+    config: OtlpHeaders,
+    secret: true
+  },
+  {
+    name: "OTEL_EXPORTER_OTLP_PROTOCOL",
+    unset: "http/protobuf",
+    allowed: "http/protobuf or http/json",
+    config: Config.Literals(["http/protobuf", "http/json"], "OTEL_EXPORTER_OTLP_PROTOCOL")
+  },
+  { name: "OTEL_SERVICE_NAME", unset: "argusiq", allowed: "a name", config: Config.String("OTEL_SERVICE_NAME") },
+  {
+    name: "OTEL_TRACES_SAMPLER_ARG",
+    unset: "0.1",
+    allowed: "the part of requests and batches that is traced, from 0 to 1",
+    config: Config.schema(Ratio, "OTEL_TRACES_SAMPLER_ARG")
+  },
+  {
+    name: "TRACE_MESSAGES_RATIO",
+    unset: "0: only messages whose sender asks for it by a traceparent",
+    allowed: "the part of devices' messages that is traced through all services, from 0 to 1",
+    config: Config.schema(Ratio, "TRACE_MESSAGES_RATIO")
+  },
   {
     name: "LOG_FORMAT",
     unset: "pretty; json with NODE_ENV=production",

@@ -5,6 +5,7 @@
 import type { Context, Latch } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { SafeguardSwitches } from "../../Safeguards.ts"
+import type { MessageTracing } from "../../tracing/MessageTracing.ts"
 import type { Bus } from "../Bus.ts"
 import type { Consumer } from "../Consumer.ts"
 import type { ConsumerMetrics } from "./ConsumerMetrics.ts"
@@ -20,6 +21,8 @@ export interface Loop<R> {
   readonly metrics: ConsumerMetrics
   readonly status: StatusRegistry
   readonly outages: Outages
+  /** Undefined: off. */
+  readonly tracing: MessageTracing | undefined
   /** Owned, by `topic/partition`. */
   readonly partitions: Map<string, Partition>
   /** Open: a person has set partitions that this member has to other offsets. */

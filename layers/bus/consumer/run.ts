@@ -7,6 +7,7 @@ import { Deferred, Effect, Fiber, Latch, type Scope } from "effect"
 import type { SqlClient } from "effect/sql"
 import { PipelineSql } from "../../database/Sql.ts"
 import { Safeguards } from "../../Safeguards.ts"
+import { CurrentMessageTracing } from "../../tracing/MessageTracing.ts"
 import { type Batch, Bus, type Subscription } from "../Bus.ts"
 import type { Consumer } from "../Consumer.ts"
 import { assign } from "./assign.ts"
@@ -34,6 +35,7 @@ export const run = Effect.fnUntraced(function* <R>(consumer: Consumer<R>) {
     metrics,
     status,
     outages: new Outages(consumer.group, status, metrics),
+    tracing: yield* CurrentMessageTracing,
     partitions: new Map(),
     rewound: Latch.makeUnsafe(false)
   }

@@ -7,6 +7,7 @@ import { deadLetterRecord } from "@argusiq/domain/dead-letter.ts"
 import { type Fenced, Poison } from "@argusiq/domain/errors.ts"
 import { deadLetterTopic, topicTable } from "@argusiq/domain/topics.ts"
 import { Clock, Effect } from "effect"
+import { CurrentTraceparents, type MessageTracing, type TracedBatch } from "../../tracing/MessageTracing.ts"
 import type { Batch, StoredRecord } from "../Bus.ts"
 import type { Outcome } from "../Consumer.ts"
 import { goBackToSkipped, stopWhereRecordsAreMissing } from "./assign.ts"
@@ -76,7 +77,39 @@ const settleHalves = <R>(loop: Loop<R>, partition: Partition, slice: Slice): Eff
 }
 
 /** Everything once, waiting for what is away. */
-const deliver = Effect.fnUntraced(function* <R>(loop: Loop<R>, partition: Partition, slice: Slice) {
+const deliver = <R>(loop: Loop<R>, partition: Partition, slice: Slice) =>
+  loop.tracing === undefined ? deliverAll(loop, partition, slice) : deliverTraced(loop, loop.tracing, partition, slice)
+
+/** The same under a span of the batch, and with spans of the sampled messages in it. */
+const deliverTraced = <R>(loop: Loop<R>, tracing: MessageTracing, partition: Partition, slice: Slice) => {
+  const { group, service } = loop.consumer
+  const traced = tracing.begin(service, group, slice.records)
+  const delivered = deliverAll(loop, partition, slice, traced).pipe(
+    Effect.withSpan(`${service} batch`, {
+      kind: "consumer",
+      attributes: {
+        "argusiq.service": service,
+        "messaging.consumer.group.name": group,
+        "messaging.destination.name": slice.topic,
+        "messaging.destination.partition.id": String(slice.partition),
+        "messaging.batch.message_count": slice.records.length
+      }
+    })
+  )
+  return traced === undefined
+    ? delivered
+    : delivered.pipe(
+        Effect.provideService(CurrentTraceparents, traced.traceparents),
+        Effect.onExit((exit) => Effect.sync(() => traced.end(exit)))
+      )
+}
+
+const deliverAll = Effect.fnUntraced(function* <R>(
+  loop: Loop<R>,
+  partition: Partition,
+  slice: Slice,
+  traced?: TracedBatch
+) {
   const { consumer, outages } = loop
   const time = PartitionTime.afterOf(partition.at.topic, partition.time, slice.records)
   const outcome: Outcome<R> =
@@ -86,7 +119,13 @@ const deliver = Effect.fnUntraced(function* <R>(loop: Loop<R>, partition: Partit
           partition.at,
           Effect.suspend(() => consumer.process(slice, time, partition.epoch))
         )
-  yield* conclude(loop, partition, slice, time, outcome)
+  yield* conclude(
+    loop,
+    partition,
+    slice,
+    time,
+    traced === undefined ? outcome : { ...outcome, publish: traced.goOn(outcome.publish) }
+  )
 })
 
 /** Publishes what the records came to, then moves the offset, with the rows where there are any. */
@@ -199,6 +238,8 @@ const settleBroken = Effect.fnUntraced(function* <R>(
   yield* Effect.logError(
     `A fault of ours: ${loop.consumer.group} failed ${triesOfOne} times on ${place} (message ${record.headers["message-id"]}). ` +
       `The record goes to ${deadLetterTopic(record.topic)}, from where it can be retried once this is corrected.\n${detail}`
+  ).pipe(
+    Effect.annotateLogs({ messageId: record.headers["message-id"] ?? "", deviceId: record.headers["device-id"] ?? "" })
   )
   const message = `A fault of the platform, not of the message: ${detail}`
   yield* bury(loop, partition, slice, record, new Poison({ reason: "Unstorable", message }))

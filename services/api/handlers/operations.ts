@@ -4,6 +4,7 @@ import { InvalidRequest, NotFound } from "@argusiq/domain/http/problems.ts"
 import { RestApi } from "@argusiq/domain/http/rest.ts"
 import { isoFromMicros } from "@argusiq/domain/http/scalars.ts"
 import { topicTable } from "@argusiq/domain/topics.ts"
+import { noteSecurity } from "@argusiq/layers/audit/SecurityLog.ts"
 import { Bus, type StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import { Profiles } from "@argusiq/layers/profiles/Profiles.ts"
 import { Effect, Stream } from "effect"
@@ -69,6 +70,12 @@ export const operations = HttpApiBuilder.group(
     const accept = (partition: typeof StoppedPartition.Type) =>
       Effect.gen(function* () {
         const next = yield* consumers.accept(partition)
+        yield* noteSecurity({
+          action: "consumer_accepted",
+          entityType: "consumer_group",
+          entityId: partition.group,
+          detail: partition
+        })
         return next === undefined ? yield* notStopped : { next: String(next) }
       }).pipe(
         Effect.catchTag("UnknownTopic", Effect.die),
@@ -115,6 +122,12 @@ export const operations = HttpApiBuilder.group(
           }
           const items = yield* rewind(payload)
           if (items.length === 0) return yield* noSuchGroup
+          yield* noteSecurity({
+            action: "consumer_rewound",
+            entityType: "consumer_group",
+            entityId: payload.group,
+            detail: payload
+          })
           return { items }
         }).pipe(Effect.catchTag("UnknownTopic", Effect.die), orProblem),
       invalidate: ({ payload }) => orProblem(profiles.invalidate(payload))

@@ -140,6 +140,7 @@ export class BrokerConnection implements IntakeOwner {
       origin,
       topic: packet.topic.toString("utf8"),
       contentType: packet.contentType,
+      traceparent: packet.traceparent,
       // Whatever becomes of it, more than this would fit into no record.
       payload: payload.length > KEPT_PAYLOAD_BYTES ? Buffer.from(payload.subarray(0, KEPT_PAYLOAD_BYTES)) : payload
     }

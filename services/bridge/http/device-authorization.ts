@@ -4,6 +4,7 @@
  */
 import { DeviceAuthorization, SendingDevice } from "@argusiq/domain/http/ingest.ts"
 import { Unauthenticated } from "@argusiq/domain/http/problems.ts"
+import { noteSecurity } from "@argusiq/layers/audit/SecurityLog.ts"
 import { Profiles } from "@argusiq/layers/profiles/Profiles.ts"
 import { Effect, Layer, Redacted, Result } from "effect"
 import { type HttpServerResponse } from "effect/http"
@@ -27,7 +28,10 @@ export const layer: Layer.Layer<DeviceAuthorization, never, Profiles> = Layer.ef
         Effect.result
       )
       if (Result.isFailure(owner)) return yield* databaseAway
-      if (owner.success === undefined) return yield* unknownKey
+      if (owner.success === undefined) {
+        yield* noteSecurity({ action: "device_sign_in_refused", entityType: "device" })
+        return yield* unknownKey
+      }
       const { deviceId, tenantId } = owner.success
       return yield* Effect.provideService(handler, SendingDevice, { deviceId, tenantId })
     })

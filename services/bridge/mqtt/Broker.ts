@@ -33,7 +33,7 @@ export interface Broker {
   readonly budget: ByteBudget
   readonly sessions: Sessions
   readonly connections: Set<Connection>
-  login(username: string, password: Uint8Array, answer: (login: Login) => void): void
+  login(username: string, password: Uint8Array, address: string | undefined, answer: (login: Login) => void): void
   /** `done` is called once, when the message is durable. */
   offer(message: Incoming, done: () => void): void
   connected(admitted: Admitted): void

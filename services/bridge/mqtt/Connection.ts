@@ -136,7 +136,7 @@ export class Connection implements IntakeOwner, PublishingOwner {
     if (typeof credentials === "string") return this.#refuse(credentials)
     this.#stage = "loggingIn"
     this.#intake.hold(LoggingIn)
-    this.#broker.login(credentials.username, credentials.password, (login) => {
+    this.#broker.login(credentials.username, credentials.password, this.#socket.remoteAddress, (login) => {
       if (this.#stage !== "loggingIn") return
       if (login._tag !== "Accepted") return this.#refuse(login._tag === "Unavailable" ? "unavailable" : "credentials")
       this.#admit(packet, login)

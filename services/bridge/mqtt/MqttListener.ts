@@ -3,6 +3,8 @@
  * was received be acknowledged before it closes them.
  * @module
  */
+import * as SecurityLog from "@argusiq/layers/audit/SecurityLog.ts"
+import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { Profiles } from "@argusiq/layers/profiles/Profiles.ts"
 import { Cause, Config, Duration, Effect, Exit, Metric, Schema } from "effect"
 import { createServer, type Server } from "node:net"
@@ -67,6 +69,7 @@ export const listen = Effect.gen(function* () {
   const { host, port, connectTimeout, maxConnections } = yield* settings
   const ingest = yield* Ingest
   const deviceConnections = yield* DeviceConnections
+  const securityLog = yield* SecurityLog.make(yield* PipelineSql)
   const context = yield* Effect.context<Profiles>()
   const run = Effect.runForkWith(context)
 
@@ -76,9 +79,16 @@ export const listen = Effect.gen(function* () {
     budget: ingest.budget,
     sessions: new Sessions({ perDevice: SESSIONS_PER_DEVICE, maxExpirySeconds: SESSION_EXPIRY_SECONDS }),
     connections,
-    login(username, password, answer) {
+    login(username, password, address, answer) {
       const fiber = run(login(username, password))
-      fiber.addObserver((exit) => answer(Exit.isSuccess(exit) ? exit.value : unavailable))
+      fiber.addObserver((exit) => {
+        const outcome = Exit.isSuccess(exit) ? exit.value : unavailable
+        if (outcome._tag === "Refused") {
+          const refused = { action: "device_sign_in_refused", entityType: "device", entityId: username.toLowerCase() }
+          securityLog.add(refused, { kind: "system", address })
+        }
+        answer(outcome)
+      })
     },
     offer: ingest.offer,
     connected: ({ clientId, connectionId, sender }) =>

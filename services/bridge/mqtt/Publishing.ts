@@ -52,7 +52,8 @@ export class Publishing {
       origin: this.#origin,
       topic: this.#topic,
       contentType: packet.contentType,
-      payload: packet.payload
+      payload: packet.payload,
+      traceparent: packet.traceparent
     }
     if (packet.qos === 2) return this.#publishOnce(packet.packetId, message)
     this.#expectFlush()

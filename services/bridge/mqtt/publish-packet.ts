@@ -11,6 +11,8 @@ export interface PublishPacket {
   readonly packetId: number
   readonly contentType: string | undefined
   readonly payload: Buffer
+  /** The user property of that name, as it was sent. */
+  readonly traceparent: string | undefined
 }
 
 /** Sizes of the properties that MQTT 5 allows in a PUBLISH; negative: a length of two bytes before each of so many parts. */
@@ -23,6 +25,8 @@ const propertySizes: Readonly<Record<number, number>> = {
   0x26: -2 // user property
 }
 const CONTENT_TYPE = 0x03
+const USER_PROPERTY = 0x26
+const TRACEPARENT = Buffer.from("traceparent")
 
 /** Undefined: malformed, or it uses a topic alias or a subscription identifier, which the server has not offered. */
 export const readPublish = (header: number, body: Buffer, protocolVersion: number): PublishPacket | undefined => {
@@ -39,6 +43,7 @@ export const readPublish = (header: number, body: Buffer, protocolVersion: numbe
   }
   if (at > body.length) return undefined
   let contentType: string | undefined
+  let traceparent: string | undefined
   if (protocolVersion === 5) {
     let length = 0
     let shift = 0
@@ -56,15 +61,20 @@ export const readPublish = (header: number, body: Buffer, protocolVersion: numbe
       const size = propertySizes[property]
       if (size === undefined) return undefined
       if (size > 0) at += size
+      let isTraceparent = false
       for (let part = size; part < 0; part++) {
         if (at + 2 > end) return undefined
         const start = at + 2
         at = start + body.readUInt16BE(at)
         if (at > end) return undefined
         if (property === CONTENT_TYPE) contentType = body.toString("utf8", start, at)
+        else if (property === USER_PROPERTY) {
+          if (part === -2) isTraceparent = TRACEPARENT.equals(body.subarray(start, at))
+          else if (isTraceparent) traceparent = body.toString("latin1", start, at)
+        }
       }
     }
     if (at !== end) return undefined
   }
-  return { qos, topic: body.subarray(2, topicEnd), packetId, contentType, payload: body.subarray(at) }
+  return { qos, topic: body.subarray(2, topicEnd), packetId, contentType, payload: body.subarray(at), traceparent }
 }

@@ -21,7 +21,8 @@ export const start = Command.make(
     if (Result.isFailure(chosen)) return yield* new Refusal({ message: `--services: ${chosen.failure}` })
     // Only this command needs all the services: the others start faster without.
     const { runPlatform } = yield* Effect.promise(() => import("../Platform.ts"))
-    yield* untilStopped(runPlatform(chosen.success), (signal) =>
+    const tracing = yield* Effect.promise(() => import("../tracing.ts"))
+    yield* untilStopped(Effect.provide(runPlatform(chosen.success), tracing.layer), (signal) =>
       Effect.logInfo(
         `${signal}: stopping. What is in flight is finished first, within ${STOP_WITHIN_MILLIS / 1000} s; once more to stop at once.`
       )

@@ -166,7 +166,8 @@ const tenantTables = [
   "notifications",
   "notification_reads",
   "webhook_deliveries",
-  "webhook_secrets"
+  "webhook_secrets",
+  "audit_log"
 ]
 
 const count = (table: string) =>
@@ -237,6 +238,7 @@ layer(testDatabase, { excludeTestServices: true })("isolation of tenants", (it) 
       const forbidden = [
         "select 1 from telemetry_frames_outside",
         "select 1 from telemetry_raw_outside",
+        "select 1 from audit_log_outside",
         `select 1 from ${partitionAt(framesTable, now).name}`,
         `select 1 from ${partitionAt(rawTable, now).name}`,
         "select 1 from consumer_offsets",

@@ -70,7 +70,7 @@ export const breach = ({ tenantId }: Organization, more: Partial<SystemEvent> = 
 export const ofAlarm = (alarmId: string) => ({ alarmId, ruleId: randomUUID() as RuleId })
 
 export const publish = (...events: ReadonlyArray<SystemEvent>) =>
-  Effect.flatMap(Bus, (bus) => bus.publish(events.map(eventRecord)))
+  Effect.flatMap(Bus, (bus) => bus.publish(events.map((event) => eventRecord(event))))
 
 export interface StoredActivity {
   readonly id: string
