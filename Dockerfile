@@ -50,7 +50,7 @@ ENV NODE_ENV=production \
   METRICS_HOST=0.0.0.0
 USER argusiq
 WORKDIR /var/lib/argusiq
-EXPOSE 3000 1883 9464
+EXPOSE 3000 1883 8883 9464
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["node", "/app/deploy/healthcheck.mjs"]
 ENTRYPOINT ["argusiq"]
 CMD ["start"]

@@ -4,6 +4,7 @@
  */
 import { Schema, Struct } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+import { IssuedCertificate, ValidityDays } from "./certificates.ts"
 import { DeviceId, DeviceTypeId, TenantId, Uuid } from "../ids.ts"
 import { RequiredPermission } from "../permissions.ts"
 import { Conflict, InvalidRequest, NotFound, PreconditionFailed, Unprocessable } from "./problems.ts"
@@ -47,15 +48,14 @@ const attributes = {
   customAttributes: Schema.optionalKey(Schema.JsonObject),
   status: Schema.optionalKey(Schema.Literals(["active", "inactive"]))
 }
+const newDevice = {
+  name: "Boiler 3",
+  deviceTypeId: DeviceTypeId.make("01890a5d-ac96-774b-bcce-b302099a8057"),
+  serialNumber: "B3-2024"
+}
 export const NewDevice = Schema.Struct({ name: label(200), deviceTypeId: DeviceTypeId, ...attributes }).annotate({
   identifier: "NewDevice",
-  examples: [
-    {
-      name: "Boiler 3",
-      deviceTypeId: DeviceTypeId.make("01890a5d-ac96-774b-bcce-b302099a8057"),
-      serialNumber: "B3-2024"
-    }
-  ]
+  examples: [newDevice]
 })
 export type NewDevice = typeof NewDevice.Type
 export const DeviceChange = Schema.Struct({
@@ -64,6 +64,18 @@ export const DeviceChange = Schema.Struct({
   ...attributes
 }).annotate({ identifier: "DeviceChange" })
 export type DeviceChange = typeof DeviceChange.Type
+
+/** A device, with its first certificate where `certificateValidityDays` is given. */
+export const DeviceToCreate = Schema.Struct({
+  ...NewDevice.fields,
+  certificateValidityDays: Schema.optionalKey(ValidityDays)
+}).annotate({ identifier: "DeviceToCreate", examples: [{ ...newDevice, certificateValidityDays: 365 }] })
+/** With a certificate the device stands in `device` too. */
+export const CreatedDevice = Schema.Struct({
+  ...Device.fields,
+  device: Schema.optionalKey(Device),
+  certificate: Schema.optionalKey(IssuedCertificate)
+}).annotate({ identifier: "CreatedDevice" })
 
 export const DeviceQuery = Schema.Struct({
   ...pageQuery, // `q`: part of name, serial number or external id
@@ -108,12 +120,17 @@ export class DevicesApi extends HttpApiGroup.make("devices")
       .annotate(RequiredPermission, "devices:read")
       .annotate(OpenApi.Summary, "Devices, page by page"),
     HttpApiEndpoint.post("create", "/", {
-      payload: NewDevice,
-      success: Device.pipe(HttpApiSchema.status(201)),
+      payload: DeviceToCreate,
+      success: CreatedDevice.pipe(HttpApiSchema.status(201)),
       error: [Conflict, Unprocessable]
     })
       .annotate(RequiredPermission, "devices:write")
-      .annotate(OpenApi.Summary, "Add a device"),
+      .annotate(OpenApi.Summary, "Add a device")
+      .annotate(
+        OpenApi.Description,
+        "With certificateValidityDays, for which the permission certificates:write is needed too, it is added together with " +
+          "a certificate, whose private key is shown once, here."
+      ),
     HttpApiEndpoint.get("get", "/:id", { params: idParams, success: Device, error: NotFound })
       .annotate(RequiredPermission, "devices:read")
       .annotate(OpenApi.Summary, "One device"),

@@ -169,6 +169,62 @@ export const BrokerEvent = Schema.Struct({
   reason: brokerText
 }).annotate({ identifier: "BrokerEvent" })
 
+const brokerWord = Schema.optionalKey(Schema.NullOr(Schema.String.check(Schema.isMaxLength(16_384))))
+
+/** A client that asks a broker to be let in. What is empty counts as left out. The names are those of EMQX. */
+export const BrokerLogin = Schema.Struct({
+  clientid: Schema.String.check(Schema.isMaxLength(65_535)),
+  username: brokerWord,
+  password: brokerWord,
+  cert_pem: Schema.optionalKey(
+    Schema.NullOr(Schema.String.check(Schema.isMaxLength(65_536))).annotate({
+      description: "The certificate that the broker has verified: PEM, or DER in base64"
+    })
+  ),
+  cert_common_name: brokerWord,
+  peerhost: brokerWord
+}).annotate({
+  identifier: "BrokerLogin",
+  examples: [
+    {
+      clientid: "018f3c1e-0000-7000-8000-000000000001",
+      username: "018f3c1e-0000-7000-8000-000000000001",
+      password: "argusiq_…"
+    }
+  ]
+})
+
+/** As EMQX reads it. Ignore: it is none of the platform's devices, and others may decide. `client_attrs` and `expire_at` (epoch seconds) are there where the answer is allow. */
+export const BrokerLoginAnswer = Schema.Struct({
+  result: Schema.Literals(["allow", "deny", "ignore"]),
+  is_superuser: Schema.Literal(false),
+  client_attrs: Schema.optionalKey(Schema.Struct({ device_id: Schema.String, organization_id: Schema.String })),
+  expire_at: Schema.optionalKey(Schema.Int)
+}).annotate({ identifier: "BrokerLoginAnswer" })
+
+/** What a client of a broker wants to do. The device is `device_id`, where the broker knows it, or the user name. */
+export const BrokerAccess = Schema.Struct({
+  action: Schema.Literals(["publish", "subscribe"]),
+  topic: Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(65_535)),
+  username: brokerWord,
+  device_id: brokerWord,
+  clientid: brokerText
+}).annotate({
+  identifier: "BrokerAccess",
+  examples: [
+    {
+      action: "publish",
+      topic: "devices/018f3c1e-0000-7000-8000-000000000001/telemetry",
+      username: "018f3c1e-0000-7000-8000-000000000001"
+    }
+  ]
+})
+
+/** Ignore: the client is none of the platform's devices, and others may decide. */
+export const BrokerAccessAnswer = Schema.Struct({ result: Schema.Literals(["allow", "deny", "ignore"]) }).annotate({
+  identifier: "BrokerAccessAnswer"
+})
+
 const brokerRefusals = [InvalidRequest, BodyTooLarge, InternalFault, Unavailable] as const
 
 export class BrokerWebhooks extends HttpApiGroup.make("brokerWebhooks")
@@ -195,6 +251,29 @@ export class BrokerWebhooks extends HttpApiGroup.make("brokerWebhooks")
         OpenApi.Description,
         "Connects and disconnects of devices, one or an array of up to 1,000. Those of clients whose user name is no device's " +
           "id are counted as unknown and left."
+      ),
+    HttpApiEndpoint.post("auth", "/mqtt/auth", {
+      payload: BrokerLogin,
+      success: BrokerLoginAnswer,
+      error: brokerRefusals
+    })
+      .annotate(OpenApi.Summary, "Whether a broker lets a client in")
+      .annotate(
+        OpenApi.Description,
+        "Whether a broker lets a client in, as EMQX's HTTP authentication asks: by the certificate that the broker has verified, or " +
+          "by user name (the device's id or external id) and API key. The client id is the device's id, alone or followed by a " +
+          "hyphen and more: a broker has one connection of a client id, whosever it is."
+      ),
+    HttpApiEndpoint.post("acl", "/mqtt/acl", {
+      payload: BrokerAccess,
+      success: BrokerAccessAnswer,
+      error: brokerRefusals
+    })
+      .annotate(OpenApi.Summary, "Whether a broker lets a client publish or subscribe")
+      .annotate(
+        OpenApi.Description,
+        "Whether a broker lets a client publish or subscribe, as EMQX's HTTP authorization asks: devices publish to their own " +
+          "telemetry topics and subscribe to their own commands."
       )
   )
   .middleware(WebhookAuthorization)

@@ -20,6 +20,7 @@ import { RulesApi, ThresholdRulesApi } from "./rules.ts"
 import { AuditApi } from "./audit.ts"
 import { AuthApi } from "./auth.ts"
 import { BacktestApi } from "./backtest.ts"
+import { CertificateFilesApi, CertificatesApi } from "./certificates.ts"
 import { DeadLettersApi } from "./dead-letters.ts"
 import { DeviceImportApi } from "./device-import.ts"
 import { DeviceMessagesApi } from "./device-messages.ts"
@@ -69,5 +70,6 @@ export class RestApi extends HttpApi.make("rest")
   .add(UsersApi, OrganizationsApi)
   .add(DeviceImportApi, DeviceMessagesApi)
   .add(AuditApi, MessagesApi)
+  .add(CertificatesApi, CertificateFilesApi)
   .annotate(HttpApi.ParseOptions, { errors: "all" }) // a person wants to know every fault at once
   .annotateMerge(OpenApi.annotations({ title: "ArgusIQ", version: "1" })) {}

@@ -83,11 +83,19 @@ export const make = Effect.fnUntraced(function* (options: ProfileCacheOptions) {
     absentMillis: 0
   })
   const apiKeys = yield* makeLoadingCache({ limit: options.size, load: retryable(queries.apiKeys), isCurrent })
+  const certificates = yield* makeLoadingCache({
+    limit: options.size,
+    load: retryable(queries.certificates),
+    isCurrent
+  })
+  const certified = yield* makeLoadingCache({ limit: options.size, load: retryable(queries.certified), isCurrent })
 
   const forgetOwned = () => {
     externalIds.clear()
     children.clear()
     apiKeys.clear()
+    certificates.clear()
+    certified.clear()
     changes.clear()
   }
   const forgetAll = () => {
@@ -138,7 +146,8 @@ export const make = Effect.fnUntraced(function* (options: ProfileCacheOptions) {
         countLookups("device-types", deviceTypes),
         countLookups("external-ids", externalIds),
         countLookups("children", children),
-        countLookups("api-keys", apiKeys)
+        countLookups("api-keys", apiKeys),
+        countLookups("certificates", certificates)
       ],
       { discard: true }
     )
@@ -189,6 +198,12 @@ export const make = Effect.fnUntraced(function* (options: ProfileCacheOptions) {
         entry === undefined || (entry.expiresAt !== undefined && entry.expiresAt <= clock.currentTimeMillisUnsafe())
           ? undefined
           : { keyId: entry.keyId, deviceId: entry.deviceId, tenantId: entry.tenantId }
+      ),
+    certificate: (fingerprint) => one(certificates, fingerprint),
+    isCertified: (deviceId) =>
+      Effect.map(
+        one(certified, deviceId),
+        (entry) => entry !== undefined && entry.until > clock.currentTimeMillisUnsafe()
       ),
     invalidate: Effect.fnUntraced(function* (what) {
       yield* forget(what)

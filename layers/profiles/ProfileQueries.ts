@@ -7,7 +7,7 @@ import { type DeviceProfile } from "@argusiq/domain/device-type.ts"
 import { isUuid } from "@argusiq/domain/uuid.ts"
 import { type PgClient } from "@effect/sql-pg"
 import { Effect } from "effect"
-import { type ApiKeyOwner, type ChildProfile } from "./Profiles.ts"
+import { type ApiKeyOwner, type CertificateOwner, type ChildProfile } from "./Profiles.ts"
 import { type StoredDeviceType, type StoredVersion } from "./StoredProfiles.ts"
 
 /** What belongs to a device, with the number of the last change that it can have seen. */
@@ -18,6 +18,12 @@ export interface OwnedByDevice {
 export interface ApiKeyEntry extends ApiKeyOwner, OwnedByDevice {
   /** Epoch milliseconds; undefined: never. */
   readonly expiresAt: number | undefined
+}
+
+export interface CertificateEntry extends CertificateOwner, OwnedByDevice {}
+/** Until when a device is certified, in epoch milliseconds. */
+export interface CertifiedEntry extends OwnedByDevice {
+  readonly until: number
 }
 
 /** The cache key of an external id. A tenant id is a UUID, so its length tells where the external id begins. */
@@ -155,5 +161,40 @@ export const makeProfileQueries = (sql: PgClient.PgClient) => {
     )
   })
 
-  return { devices, deviceTypes, externalIds, children, apiKeys }
+  const certificates = Effect.fnUntraced(function* (fingerprints: ReadonlyArray<string>) {
+    const rows = yield* sql<{
+      id: string
+      fingerprint: string
+      device_id: string
+      tenant_id: string
+      accepted_until: number
+      revoked: boolean
+      used: boolean
+      sequence: number
+    }>`select id, fingerprint, device_id, tenant_id, extract(epoch from accepted_until)::float8 as accepted_until,
+        revoked_at is not null as revoked, first_used_at is not null as used, ${sequence} as sequence
+      from device_certificates where fingerprint = any(${fingerprints.filter((one) => !one.includes("\0"))}::text[])`
+    return new Map(
+      rows.map(({ accepted_until, device_id, fingerprint, id, tenant_id, ...row }): [string, CertificateEntry] => [
+        fingerprint,
+        { ...row, certificateId: id, deviceId: device_id, tenantId: tenant_id, acceptedUntil: accepted_until * 1000 }
+      ])
+    )
+  })
+
+  const certified = Effect.fnUntraced(function* (ids: ReadonlyArray<string>) {
+    const rows = yield* sql<{ device_id: string; until: number; sequence: number }>`
+      select device_id, extract(epoch from max(accepted_until))::float8 as until, ${sequence} as sequence
+      from device_certificates
+      where revoked_at is null and device_id = any(${ids.filter(isUuid)}::text[]::uuid[])
+      group by device_id`
+    return new Map(
+      rows.map(({ device_id, sequence, until }): [string, CertifiedEntry] => [
+        device_id,
+        { deviceId: device_id, until: until * 1000, sequence }
+      ])
+    )
+  })
+
+  return { devices, deviceTypes, externalIds, children, apiKeys, certificates, certified }
 }

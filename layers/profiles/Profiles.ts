@@ -4,6 +4,7 @@
  * @module
  */
 import type { CompiledDeviceType } from "@argusiq/domain/compiled-device-type.ts"
+import type { KnownCertificate } from "@argusiq/domain/certificate.ts"
 import type { DeviceProfile } from "@argusiq/domain/device-type.ts"
 import type { CacheUnavailable, DatabaseUnavailable, Poison } from "@argusiq/domain/errors.ts"
 import { Context, type Effect, type Result } from "effect"
@@ -30,6 +31,13 @@ export interface ApiKeyOwner {
   readonly keyId: string
   readonly deviceId: string
   readonly tenantId: string
+}
+
+/** A certificate that the installation issued, the revoked among them. */
+export interface CertificateOwner extends KnownCertificate {
+  readonly certificateId: string
+  /** A device has logged in with it before, as far as is known here. */
+  readonly used: boolean
 }
 
 /** A device behind a gateway. `sequence`: the last change it can have seen. */
@@ -72,6 +80,12 @@ export class Profiles extends Context.Service<
     ): Effect.Effect<ReadonlyMap<string, ReadonlyMap<string, ChildProfile>>, CacheUnavailable | DatabaseUnavailable>
     /** As `byExternalId`, by the SHA-256 of the key, hex. */
     apiKey(keyHash: string): Effect.Effect<ApiKeyOwner | undefined, CacheUnavailable | DatabaseUnavailable>
+    /** As `byExternalId`, by the SHA-256 of the certificate, hex. */
+    certificate(
+      fingerprint: string
+    ): Effect.Effect<CertificateOwner | undefined, CacheUnavailable | DatabaseUnavailable>
+    /** Whether a certificate lets the device in at this moment: it has one that is neither revoked nor at its end. */
+    isCertified(deviceId: string): Effect.Effect<boolean, CacheUnavailable | DatabaseUnavailable>
     /** Pushed invalidation, also reachable through the API. */
     invalidate(
       what: { readonly type: "device" | "device-type"; readonly id: string } | { readonly type: "all" }

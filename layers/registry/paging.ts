@@ -27,7 +27,8 @@ const columns = {
   createdAt: { column: "created_at", type: "timestamptz" },
   startedAt: { column: "started_at", type: "timestamptz" },
   occurredAt: { column: "occurred_at", type: "timestamptz" },
-  receivedAt: { column: "received_at", type: "timestamptz" }
+  receivedAt: { column: "received_at", type: "timestamptz" },
+  validUntil: { column: "valid_until", type: "timestamptz" }
 } as const
 export type Sort = keyof typeof columns | `-${keyof typeof columns}`
 

@@ -31,6 +31,8 @@ export class NotRegistered extends Schema.TaggedError<NotRegistered>()("NotRegis
     "notification",
     "webhook delivery",
     "API key",
+    "certificate",
+    "download",
     "organization",
     "user",
     "session",

@@ -21,6 +21,9 @@ import { Alarms } from "@argusiq/layers/alarms/Alarms.ts"
 import { Backtests } from "@argusiq/layers/alarms/Backtests.ts"
 import { Events } from "@argusiq/layers/alarms/Events.ts"
 import * as DirectoryFiles from "@argusiq/layers/documents/DirectoryFiles.ts"
+import { CertificateAuthority } from "@argusiq/layers/certificates/CertificateAuthority.ts"
+import { Certificates } from "@argusiq/layers/certificates/Certificates.ts"
+import { RevocationLists } from "@argusiq/layers/certificates/RevocationLists.ts"
 import { Deliveries } from "@argusiq/layers/notifications/Deliveries.ts"
 import { Notifications } from "@argusiq/layers/notifications/Notifications.ts"
 import { ApiKeys } from "@argusiq/layers/registry/ApiKeys.ts"
@@ -60,6 +63,7 @@ import { assetTelemetry } from "./handlers/assetTelemetry.ts"
 import { assetTypes } from "./handlers/assetTypes.ts"
 import { audit } from "./handlers/audit.ts"
 import { auth } from "./handlers/auth.ts"
+import { certificateFiles, certificates } from "./handlers/certificates.ts"
 import { deadLetters } from "./handlers/dead-letters.ts"
 import { deviceImport } from "./handlers/deviceImport.ts"
 import { deviceMessages } from "./handlers/deviceMessages.ts"
@@ -135,6 +139,10 @@ const registry = Layer.mergeAll(
   MessageTraces.layer
 ).pipe(Layer.provideMerge(Sandbox.layer))
 
+const certificateRegistry = Layer.merge(Certificates.layer, RevocationLists.layer).pipe(
+  Layer.provide(Layer.merge(CertificateAuthority.layer, Devices.layer))
+)
+
 const assetHandlers = Layer.mergeAll(
   assets,
   assetTelemetry,
@@ -160,6 +168,8 @@ const handlers = Layer.mergeAll(
   devices,
   deviceImport,
   deviceMessages,
+  certificates,
+  certificateFiles,
   deviceTypes,
   protocolConverters,
   telemetry,
@@ -175,7 +185,7 @@ const rest = HttpApiBuilder.layer(RestApi).pipe(
   Layer.provide(handlers),
   Layer.provide(Layer.merge(authorization, readableRequest)),
   Layer.provide(Callers.layer),
-  Layer.provide(Layer.merge(identity, registry))
+  Layer.provide(Layer.mergeAll(identity, registry, certificateRegistry))
 )
 
 /** Adds its routes to the HttpRouter. Answers of the whole server, also to unknown addresses, pass its problem boundary. */

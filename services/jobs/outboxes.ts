@@ -6,6 +6,7 @@
 import { makeOutage } from "@argusiq/layers/outage.ts"
 import { type Duration, Effect } from "effect"
 import { relayActivities } from "./ActivityRelay.ts"
+import { eraseDownloads, measureCertificates, tellExpiring } from "./certificateCare.ts"
 import { forgetRemoved, measureDeadLetters } from "./deadLetterCare.ts"
 import { publishRetries, recoverRetries, settleRetries } from "./deadLetterRetries.ts"
 import { relayEvents } from "./Relay.ts"
@@ -30,6 +31,9 @@ export const outboxes = () => [
   chore("Scheduled activities are not made", "5 seconds", makeScheduled),
   chore("Retries of dead letters wait: the bus or the database does not take them", "250 millis", retries),
   chore("What became of retried dead letters cannot be told", "1 second", settleRetries),
+  chore("The ends of certificates are not told", "10 minutes", tellExpiring),
+  chore("Certificates cannot be counted", "1 minute", measureCertificates),
+  chore("Downloads of certificates are not erased in time", "30 seconds", eraseDownloads),
   chore("Dead letters cannot be counted", "5 seconds", measureDeadLetters),
   chore("What retention has removed stays in the index of the dead letters", "10 minutes", forgetRemoved)
 ]

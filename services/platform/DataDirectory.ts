@@ -29,6 +29,7 @@ const PlatformRecord = Schema.Struct({
   services: Schema.Array(Schema.String),
   http: Schema.optionalKey(Schema.String), // base URL
   mqtt: Schema.optionalKey(Schema.String), // mqtt://host:port
+  mqtts: Schema.optionalKey(Schema.String), // mqtts://host:port
   metrics: Schema.optionalKey(Schema.String), // base URL of /health, /ready and /metrics where it is not `http`
   dataDirectory: Schema.String,
   secretsDirectory: Schema.String
@@ -111,7 +112,7 @@ export const takeDataDirectory = Effect.fn("DataDirectory.take")(function* (dire
       message:
         `A platform is already running with the data directory ${directory}` +
         `${record === undefined ? "" : ` (process ${record.pid}${record.http === undefined ? "" : `, ${record.http}`})`}.` +
-        " Stop it first, or set ARGUSIQ_DATA_DIR, HTTP_PORT and MQTT_PORT for a second one." +
+        " Stop it first, or set ARGUSIQ_DATA_DIR, HTTP_PORT, MQTT_PORT and MQTTS_PORT for a second one." +
         " To run one platform's services in several processes, set KAFKA_BROKERS and DATABASE_URL too:" +
         " the embedded log and the embedded PostgreSQL serve one process. docs/deployment.md tells how."
     })

@@ -21,6 +21,9 @@ const places = (record: PlatformRecord, firstStart: FirstStart | undefined): Rea
   `Services        ${record.services.join(", ")}`,
   ...(record.http === undefined ? [] : [httpLine(record.http, record.services)]),
   ...(record.mqtt === undefined ? [] : [`MQTT            ${record.mqtt}   user name: device id, password: API key`]),
+  ...(record.mqtts === undefined
+    ? []
+    : [`MQTT with TLS   ${record.mqtts}   certificate of a device: npx argusiq cert device <device>`]),
   ...(record.metrics === undefined
     ? []
     : [`Metrics         ${record.metrics}/metrics   readiness: ${record.metrics}/ready`]),

@@ -48,7 +48,7 @@ const brokerDependency = (state: () => BrokerState): Dependency => ({
 /** Opens what the services need and answers where: base URL of HTTP, URL of MQTT where this process listens for it. They
  * close, side by side, with the scope. */
 export const openDoors = Effect.fn("openDoors")(function* (services: ReadonlySet<ServiceName>) {
-  const opened: { http?: string; mqtt?: string; metrics?: string } = {}
+  const opened: { http?: string; mqtt?: string; mqtts?: string; metrics?: string } = {}
   const ingest = services.has("bridge")
     ? yield* Layer.build(bridgeLayer).pipe(Effect.annotateLogs("service", "bridge"))
     : undefined
@@ -94,12 +94,13 @@ export const openDoors = Effect.fn("openDoors")(function* (services: ReadonlySet
     opened.http = urlOf("http", host, port)
   }
   if (ingest !== undefined && expected.mqtt) {
-    const { host, port } = yield* listen.pipe(
+    const { host, port, tlsPort } = yield* listen.pipe(
       Effect.provideContext(ingest),
       Scope.provide(yield* door),
       Effect.annotateLogs("service", "bridge")
     )
     opened.mqtt = urlOf("mqtt", host, port)
+    if (tlsPort !== undefined) opened.mqtts = urlOf("mqtts", host, tlsPort)
   }
   if (ingest !== undefined) {
     const isOpen = () => brokerState === undefined || brokerState()._tag === "Reading"

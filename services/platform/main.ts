@@ -7,6 +7,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { ConfigProvider, Effect, Layer } from "effect"
 import { Command } from "effect/cli"
 import { fileURLToPath } from "node:url"
+import { cert } from "./commands/cert.ts"
 import { dlq } from "./commands/dlq.ts"
 import { doctor } from "./commands/doctor.ts"
 import { jobs } from "./commands/jobs.ts"
@@ -30,7 +31,7 @@ const configuration = ConfigProvider.layer(
 
 Command.make("argusiq").pipe(
   Command.withDescription("From a device's message to a queryable history"),
-  Command.withSubcommands([start, migrate, seed, key, send, tail, topics, dlq, jobs, replay, doctor]),
+  Command.withSubcommands([start, migrate, seed, key, cert, send, tail, topics, dlq, jobs, replay, doctor]),
   Command.run({ version }),
   Effect.provide(Layer.merge(logging.layer, NodeServices.layer)),
   Effect.provide(configuration),

@@ -3,6 +3,7 @@
  * @module
  */
 import { brokerUrl } from "@argusiq/bridge/external/settings.ts"
+import { mqttsPort } from "@argusiq/layers/certificates/settings.ts"
 import { Config, Effect, Option } from "effect"
 import { createServer } from "node:net"
 import { Refusal } from "./errors.ts"
@@ -71,12 +72,15 @@ export const doorsOf = (services: ReadonlySet<ServiceName>, external: boolean): 
 
 /** The ports of a platform with these services, as the settings say. */
 export const listeningPorts = (services: ReadonlySet<ServiceName>) =>
-  Config.all({ httpHost, httpPort, mqttHost, mqttPort, metricsHost, metricsPort, readsExternalBroker }).pipe(
+  Config.all({ httpHost, httpPort, mqttHost, mqttPort, mqttsPort, metricsHost, metricsPort, readsExternalBroker }).pipe(
     Config.map((settings): ReadonlyArray<ListeningPort> => {
       const { http, metrics, mqtt } = doorsOf(services, settings.readsExternalBroker)
       return [
         ...(http ? [{ variable: "HTTP_PORT", host: settings.httpHost, port: settings.httpPort }] : []),
         ...(mqtt ? [{ variable: "MQTT_PORT", host: settings.mqttHost, port: settings.mqttPort }] : []),
+        ...(mqtt && typeof settings.mqttsPort === "number" && settings.mqttsPort > 0
+          ? [{ variable: "MQTTS_PORT", host: settings.mqttHost, port: settings.mqttsPort }]
+          : []),
         ...(metrics ? [{ variable: "METRICS_PORT", host: settings.metricsHost, port: settings.metricsPort }] : [])
       ]
     })

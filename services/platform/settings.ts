@@ -4,6 +4,7 @@
  * @module
  */
 import { BrokerUrl, ClientId } from "@argusiq/bridge/external/settings.ts"
+import { CrlUrl, Hosts, MqttsPort } from "@argusiq/layers/certificates/settings.ts"
 import { WebhookSecret } from "@argusiq/bridge/external/WebhookSecret.ts"
 import { LEAST_PIPELINE_CONNECTIONS } from "@argusiq/layers/database/Database.ts"
 import { ProviderUrl } from "@argusiq/layers/identity/ExternalTokens.ts"
@@ -158,6 +159,43 @@ export const settings: ReadonlyArray<Setting> = [
   port("METRICS_PORT", "9464"),
   { name: "MQTT_HOST", unset: "127.0.0.1", allowed: "a host name or address", config: Config.String("MQTT_HOST") },
   port("MQTT_PORT", "1883"),
+  {
+    name: "MQTTS_PORT",
+    unset: "8883",
+    allowed: "a port from 1 to 65535 for MQTT with TLS and certificates of devices; off for none",
+    config: Config.schema(MqttsPort, "MQTTS_PORT")
+  },
+  {
+    name: "MQTTS_HOSTS",
+    unset: "localhost, 127.0.0.1, ::1 and the name of this machine",
+    allowed: "host names and addresses by which devices reach MQTT with TLS, separated by commas, the best one first",
+    config: Config.schema(Hosts, "MQTTS_HOSTS")
+  },
+  {
+    name: "CERTIFICATE_CA_FILE",
+    unset: "an authority of its own, made at the first start into certificate-authority.pem in the data directory",
+    allowed: "a PEM file with the certificate of the authority that signs, then those above it",
+    config: Config.NonEmptyString("CERTIFICATE_CA_FILE")
+  },
+  {
+    name: "CERTIFICATE_CA_KEY_FILE",
+    unset: "none: needed where CERTIFICATE_CA_FILE is set",
+    allowed: "a PEM file with the private key of the authority, EC P-256, EC P-384 or RSA",
+    config: Config.NonEmptyString("CERTIFICATE_CA_KEY_FILE")
+  },
+  {
+    name: "CERTIFICATE_CA_PASSPHRASE",
+    unset: "the sealing-key in the data directory, for an authority of its own",
+    allowed: "what the authority's private key is encrypted with",
+    config: Config.String("CERTIFICATE_CA_PASSPHRASE"),
+    secret: true
+  },
+  {
+    name: "CERTIFICATE_CRL_URL",
+    unset: "certificates name no revocation list",
+    allowed: "http:// or https:// address of /crl.pem as brokers reach it; it stands in every certificate from then on",
+    config: Config.schema(CrlUrl, "CERTIFICATE_CRL_URL")
+  },
   {
     name: "MQTT_CONNECT_TIMEOUT",
     unset: "10 seconds",
@@ -342,11 +380,6 @@ export const settings: ReadonlyArray<Setting> = [
   }
 ]
 
-/** What this version cannot do, although it is easily expected: set, they stop the start. */
-const unsupported: ReadonlyArray<{ readonly name: string; readonly instead: string }> = [
-  { name: "MQTTS_PORT", instead: "plain MQTT on the loopback interface" }
-]
-
 const isSet = (name: string) =>
   Effect.map(Config.option(Config.String(name)), (value) => Option.isSome(value) && value.value !== "")
 
@@ -360,9 +393,6 @@ export const wrongSettings = Effect.gen(function* () {
       const value = setting.secret === true ? "" : `=${yield* Config.String(setting.name)}`
       lines.push(`${setting.name}${value} is wrong. Allowed: ${setting.allowed}. Not set: ${setting.unset}.`)
     }
-  }
-  for (const { name, instead } of unsupported) {
-    if (yield* isSet(name)) lines.push(`${name} is not supported yet. Unset it; ${instead} is used.`)
   }
   return lines
 })

@@ -30,7 +30,8 @@ describe("the platform, from an empty directory", () => {
   const settings = () => ({
     ARGUSIQ_DATA_DIR: platform.dataDirectory,
     HTTP_PORT: String(platform.httpPort),
-    MQTT_PORT: String(platform.mqttPort)
+    MQTT_PORT: String(platform.mqttPort),
+    MQTTS_PORT: String(platform.mqttsPort)
   })
   const command = (...parameters: ReadonlyArray<string>) => argusiq(parameters, settings())
 
@@ -205,6 +206,7 @@ const refusalOf = async (env: Readonly<Record<string, string>>) => {
       ARGUSIQ_DATA_DIR: platform.dataDirectory,
       HTTP_PORT: String(platform.httpPort),
       MQTT_PORT: String(platform.mqttPort),
+      MQTTS_PORT: String(platform.mqttsPort),
       ...env
     })
     assert.strictEqual(ended.code, 1, ended.output)
@@ -230,10 +232,10 @@ describe("a start that cannot succeed", () => {
   })
 
   it("names every wrong setting and what is allowed", async () => {
-    const errors = await refusalOf({ LOG_FORMAT: "xml", HTTP_PORT: "http", MQTTS_PORT: "8883" })
+    const errors = await refusalOf({ LOG_FORMAT: "xml", HTTP_PORT: "http", MQTTS_PORT: "on" })
     assert.include(errors, "HTTP_PORT=http is wrong. Allowed: a port from 1 to 65535.")
     assert.include(errors, "LOG_FORMAT=xml is wrong. Allowed: pretty or json.")
-    assert.include(errors, "MQTTS_PORT is not supported yet.")
+    assert.include(errors, "MQTTS_PORT=on is wrong. Allowed: a port from 1 to 65535 for MQTT with TLS")
   })
 
   it("names a service that does not exist", async () => {

@@ -84,6 +84,7 @@ export class PlatformProcess {
   readonly dataDirectory: string
   readonly httpPort: number
   readonly mqttPort: number
+  readonly mqttsPort: number
   readonly metricsPort: number
   readonly logFile: string
   private readonly options: PlatformOptions
@@ -93,19 +94,25 @@ export class PlatformProcess {
   private constructor(
     options: PlatformOptions,
     dataDirectory: string,
-    [httpPort, mqttPort, metricsPort]: readonly [number, number, number]
+    [httpPort, mqttPort, metricsPort, mqttsPort]: readonly [number, number, number, number]
   ) {
     this.options = options
     this.dataDirectory = dataDirectory
     this.httpPort = httpPort
     this.mqttPort = mqttPort
     this.metricsPort = metricsPort
+    this.mqttsPort = mqttsPort
     this.logFile = `${dataDirectory}.log`
   }
 
   static async prepare(options: PlatformOptions = {}): Promise<PlatformProcess> {
     const directory = options.dataDirectory ?? join(openTemporaryDirectory(), "data")
-    return new PlatformProcess(options, directory, [await freePort(), await freePort(), await freePort()])
+    return new PlatformProcess(options, directory, [
+      await freePort(),
+      await freePort(),
+      await freePort(),
+      await freePort()
+    ])
   }
 
   get url(): string {
@@ -154,6 +161,7 @@ export class PlatformProcess {
           ARGUSIQ_DATA_DIR: this.dataDirectory,
           HTTP_PORT: String(this.httpPort),
           MQTT_PORT: String(this.mqttPort),
+          MQTTS_PORT: String(this.mqttsPort),
           METRICS_PORT: String(this.metricsPort),
           ARGUSIQ_ADMIN_EMAIL: ADMIN_EMAIL,
           ARGUSIQ_ADMIN_PASSWORD: ADMIN_PASSWORD,

@@ -1,7 +1,9 @@
 import { type DeviceChange } from "@argusiq/domain/http/devices.ts"
-import { Conflict } from "@argusiq/domain/http/problems.ts"
+import { Conflict, Forbidden } from "@argusiq/domain/http/problems.ts"
 import { RestApi } from "@argusiq/domain/http/rest.ts"
 import { Principal } from "@argusiq/domain/http/security.ts"
+import { isAllowed } from "@argusiq/domain/permissions.ts"
+import { Certificates } from "@argusiq/layers/certificates/Certificates.ts"
 import { ApiKeys } from "@argusiq/layers/registry/ApiKeys.ts"
 import { Devices } from "@argusiq/layers/registry/Devices.ts"
 import { Effect } from "effect"
@@ -11,6 +13,10 @@ import { orProblem } from "../refusals.ts"
 import { basedOn, withEtag } from "../versioned.ts"
 
 const standingBehind = new Conflict({ detail: "Other devices stand behind this one: remove or move them first." })
+const mayNotCertify = new Forbidden({
+  detail:
+    "A certificate needs the permission certificates:write. Leave certificateValidityDays out, or ask an engineer."
+})
 
 interface ChangeRequest {
   readonly params: { readonly id: string }
@@ -24,6 +30,7 @@ export const devices = HttpApiBuilder.group(
   Effect.fnUntraced(function* (handlers) {
     const devices = yield* Devices
     const keys = yield* ApiKeys
+    const certificates = yield* Certificates
     const change = ({ headers, params, payload }: ChangeRequest) =>
       Effect.gen(function* () {
         const version = yield* basedOn(headers)
@@ -32,8 +39,14 @@ export const devices = HttpApiBuilder.group(
 
     return handlers.handleAll({
       list: ({ query }) => Effect.flatMap(Principal, (caller) => devices.list(caller, query)).pipe(orProblem),
-      create: ({ payload }) =>
-        Effect.flatMap(Principal, (caller) => devices.create(caller, payload)).pipe(orProblem, withEtag),
+      create: ({ payload: { certificateValidityDays: days, ...device } }) =>
+        Effect.gen(function* () {
+          const caller = yield* Principal
+          if (days === undefined) return yield* devices.create(caller, device)
+          if (!isAllowed(caller, "certificates:write")) return yield* mayNotCertify
+          const made = yield* certificates.issueWithDevice(caller, device, days)
+          return { ...made.device, ...made }
+        }).pipe(Effect.catchTag("NotRegistered", Effect.die), orProblem, withEtag),
       get: ({ params }) =>
         Effect.flatMap(Principal, (caller) => devices.get(caller, params.id)).pipe(orProblem, withEtag),
       children: ({ params, query }) =>

@@ -5,6 +5,7 @@
 import { BrokerEvent, BrokerMessage, IngestApi } from "@argusiq/domain/http/ingest.ts"
 import { type DeviceProfile } from "@argusiq/domain/device-type.ts"
 import { isUuid } from "@argusiq/domain/uuid.ts"
+import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { Profiles } from "@argusiq/layers/profiles/Profiles.ts"
 import { Effect, Option } from "effect"
 import { type HttpServerRequest, HttpServerResponse } from "effect/http"
@@ -13,6 +14,8 @@ import { DeviceConnections, type SeenConnection } from "../DeviceConnections.ts"
 import { answer, busy, databaseAway } from "../http/refusal.ts"
 import { type Incoming } from "../Incoming.ts"
 import { Ingest } from "../Ingest.ts"
+import { SecurityEvents } from "../SecurityEvents.ts"
+import { makeAccess, makeLogin } from "./access.ts"
 import { webhookBody } from "./webhook-body.ts"
 
 const PUBLISH_TIMEOUT = "10 seconds"
@@ -94,8 +97,13 @@ export const webhooks = HttpApiBuilder.group(
   "brokerWebhooks",
   Effect.fnUntraced(function* (handlers) {
     const context = yield* Effect.context<Ingest | Profiles | DeviceConnections>()
+    const securityEvents = yield* SecurityEvents.make(yield* PipelineSql)
+    const login = makeLogin(securityEvents)
+    const access = makeAccess(securityEvents)
     return handlers
       .handleRaw("messages", ({ request }) => Effect.provide(takeMessages(request), context))
       .handleRaw("events", ({ request }) => Effect.provide(takeEvents(request), context))
+      .handleRaw("auth", ({ request }) => Effect.provide(login(request), context))
+      .handleRaw("acl", ({ request }) => Effect.provide(access(request), context))
   })
 )

@@ -7,13 +7,22 @@ import { type ByteBudget } from "../ByteBudget.ts"
 import { type Credential } from "../DeviceLogin.ts"
 import { type Incoming } from "../Incoming.ts"
 import { type Connection } from "./Connection.ts"
+import { type PeerCertificate } from "./peerCertificate.ts"
 import { type EndReason } from "./replies.ts"
 import { type Sessions } from "./Sessions.ts"
 
-/** Unavailable: whether the key is right cannot be known at this moment. */
+/** What a client says of itself; a certificate is shown before, in its handshake. */
+export interface LoginAttempt {
+  readonly clientId: string
+  readonly username: string | undefined
+  readonly password: Buffer | undefined
+  readonly certificate: PeerCertificate | undefined
+}
+
+/** Unavailable: whether the key or certificate is right cannot be known at this moment. */
 export type Login =
   | { readonly _tag: "Accepted"; readonly sender: MqttClient; readonly credential: Credential }
-  | { readonly _tag: "Refused" }
+  | { readonly _tag: "Refused"; readonly as: "credentials" | "clientId" | "notAuthorized" }
   | { readonly _tag: "Unavailable" }
 
 /** A connection that has logged in. */
@@ -33,7 +42,7 @@ export interface Broker {
   readonly budget: ByteBudget
   readonly sessions: Sessions
   readonly connections: Set<Connection>
-  login(username: string, password: Uint8Array, address: string | undefined, answer: (login: Login) => void): void
+  login(attempt: LoginAttempt, address: string, answer: (login: Login) => void): void
   /** `done` is called once, when the message is durable. */
   offer(message: Incoming, done: () => void): void
   connected(admitted: Admitted): void

@@ -12,6 +12,7 @@ import { type Admitted, type Broker, type Login } from "./Broker.ts"
 import { credentialsOf, differences, mayLeaveWill, protocolVersionOf, wishesOf } from "./connect-packet.ts"
 import { readControlPacket } from "./control-packet.ts"
 import { Hold, Intake, type IntakeOwner } from "./Intake.ts"
+import { type PeerCertificate } from "./peerCertificate.ts"
 import { readPublish } from "./publish-packet.ts"
 import { MAX_AWAITING_RELEASE, Publishing, type PublishingOwner } from "./Publishing.ts"
 import * as Reply from "./replies.ts"
@@ -43,13 +44,16 @@ export class Connection implements IntakeOwner, PublishingOwner {
   readonly #socket: Socket
   readonly #intake: Intake
   readonly #silence: Silence
+  readonly #certificate: PeerCertificate | undefined
   #stage: "connecting" | "loggingIn" | "open" | "closed" = "connecting"
   #version = 4
   #open: Open | undefined
   #will: IConnectPacket["will"]
 
-  constructor(broker: Broker, socket: Socket) {
+  /** `certificate`: that of the handshake, where it came through TLS. */
+  constructor(broker: Broker, socket: Socket, certificate?: PeerCertificate) {
     this.#broker = broker
+    this.#certificate = certificate
     this.#socket = socket
     this.#silence = new Silence(Date.now() + broker.limits.connectTimeoutMillis)
     socket.setNoDelay(true)
@@ -132,13 +136,15 @@ export class Connection implements IntakeOwner, PublishingOwner {
 
   #connect(packet: IConnectPacket) {
     this.#version = protocolVersionOf(packet)
-    const credentials = credentialsOf(packet)
+    const certificate = this.#certificate
+    const credentials = credentialsOf(packet, certificate !== undefined)
     if (typeof credentials === "string") return this.#refuse(credentials)
     this.#stage = "loggingIn"
     this.#intake.hold(LoggingIn)
-    this.#broker.login(credentials.username, credentials.password, this.#socket.remoteAddress, (login) => {
+    const attempt = { ...credentials, clientId: packet.clientId, certificate }
+    this.#broker.login(attempt, this.#socket.remoteAddress ?? "an unknown address", (login) => {
       if (this.#stage !== "loggingIn") return
-      if (login._tag !== "Accepted") return this.#refuse(login._tag === "Unavailable" ? "unavailable" : "credentials")
+      if (login._tag !== "Accepted") return this.#refuse(login._tag === "Unavailable" ? "unavailable" : login.as)
       this.#admit(packet, login)
     })
   }

@@ -46,7 +46,7 @@ export const watchLogins = Effect.fnUntraced(function* (connections: ReadonlySet
       const { admitted } = connection
       if (admitted === undefined) continue
       const profile = devices.get(admitted.sender.deviceId)
-      const holds = profile !== undefined && (yield* stillProves(admitted.credential, profile.deviceId))
+      const holds = profile !== undefined && (yield* stillProves(admitted.credential, profile))
       if (holds) vouched.set(connection, { profile, at: now })
       else connection.revoke()
     }

@@ -11,20 +11,20 @@ import { type ConnectRefusal } from "./replies.ts"
 const MAX_CLIENT_ID_UNITS = 256
 
 export interface Credentials {
-  readonly username: string
-  readonly password: Buffer
+  readonly username: string | undefined
+  readonly password: Buffer | undefined
 }
 
 export const protocolVersionOf = (packet: IConnectPacket) => (packet.protocolVersion === 5 ? 5 : 4)
 
-/** What it logs in with, or why it need not be looked at. */
-export const credentialsOf = (packet: IConnectPacket): Credentials | ConnectRefusal => {
+/** What it logs in with, or why it need not be looked at. `certified`: it has shown a certificate, so it may do without. */
+export const credentialsOf = (packet: IConnectPacket, certified: boolean): Credentials | ConnectRefusal => {
   const { clientId, password, properties, username } = packet
   if (clientId.length > MAX_CLIENT_ID_UNITS || /\p{Cc}|\ufffd/u.test(clientId)) return "clientId"
   if (clientId === "" && protocolVersionOf(packet) === 4 && packet.clean !== true) return "clientId"
   if (properties?.authenticationMethod !== undefined) return "authenticationMethod"
-  if (username === undefined || password === undefined) return "credentials"
-  return { username, password: password as Buffer }
+  if (!certified && (username === undefined || password === undefined)) return "credentials"
+  return { username, password: password as Buffer | undefined }
 }
 
 export const mayLeaveWill = ({ will }: IConnectPacket, sender: MqttClient) =>

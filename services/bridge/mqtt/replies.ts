@@ -25,7 +25,7 @@ export type ConnectRefusal = keyof typeof ConnectRefusal
 const serverEnds = {
   malformed: { code: 0x81, words: "sent a malformed packet" },
   protocolError: { code: 0x82, words: "broke the protocol" },
-  notAuthorized: { code: 0x87, words: "its key is not valid any more" },
+  notAuthorized: { code: 0x87, words: "its key or certificate is not valid any more" },
   shuttingDown: { code: 0x8b, words: "the platform was shut down" },
   keepAlive: { code: 0x8d, words: "was silent for too long" },
   takenOver: { code: 0x8e, words: "connected again under the same client id" },

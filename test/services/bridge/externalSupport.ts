@@ -30,7 +30,7 @@ const mosquitto = Layer.effect(
 export const besideBroker = (settings: Readonly<Record<string, string>> = {}) =>
   Layer.effect(
     Mqtt,
-    Effect.map(Broker, ({ port }) => Mqtt.of({ port }))
+    Effect.map(Broker, ({ port }) => Mqtt.of({ port, tlsPort: undefined }))
   ).pipe(Layer.provideMerge(mosquitto), Layer.provideMerge(closedBridge(settings)))
 
 /** Reads a broker until the scope closes, whether or not it is there. */

@@ -228,7 +228,7 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("stoppin
       const scope = yield* Scope.make()
       const { port } = yield* listen.pipe(
         Scope.provide(scope),
-        Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ MQTT_PORT: "0" })))
+        Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ MQTT_PORT: "0", MQTTS_PORT: "off" })))
       )
       const one = new RawClient(port)
       one.write(connectPacket(a1, { version: 5, clientId: "drained" }))
@@ -258,7 +258,7 @@ layer(Support.bridge(), { excludeTestServices: true, timeout: 60_000 })("stoppin
       const scope = yield* Scope.make()
       const { port } = yield* listen.pipe(
         Scope.provide(scope),
-        Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ MQTT_PORT: "0" })))
+        Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ MQTT_PORT: "0", MQTTS_PORT: "off" })))
       )
       const one = new RawClient(port)
       one.write(connectPacket(a1))

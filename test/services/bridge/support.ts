@@ -143,6 +143,8 @@ const faultyProfiles = Layer.effect(
         faults.database === "away" && remembered.has(key)
           ? Effect.succeed(remembered.get(key))
           : guarded(Effect.tap(profiles.apiKey(key), (owner) => Effect.sync(() => remembered.set(key, owner)))),
+      certificate: (fingerprint: string) => guarded(profiles.certificate(fingerprint)),
+      isCertified: (id: string) => guarded(profiles.isCertified(id)),
       invalidate: (what) => profiles.invalidate(what)
     } satisfies typeof profiles
   })
@@ -154,10 +156,12 @@ const directory = Effect.acquireRelease(
 )
 const log = Layer.unwrap(Effect.map(directory, (path) => LocalBus.layer({ directory: path, minFreeBytes: 0 })))
 
-export class Mqtt extends Context.Service<Mqtt, { readonly port: number }>()("argusiq/test/bridge/Mqtt") {}
+export class Mqtt extends Context.Service<Mqtt, { readonly port: number; readonly tlsPort: number | undefined }>()(
+  "argusiq/test/bridge/Mqtt"
+) {}
 
 const withSettings = (settings: Readonly<Record<string, string>>) =>
-  ConfigProvider.layer(ConfigProvider.fromUnknown({ MQTT_PORT: "0", ...settings }))
+  ConfigProvider.layer(ConfigProvider.fromUnknown({ MQTT_PORT: "0", MQTTS_PORT: "off", ...settings }))
 /** Faults that a test makes are no news. */
 export const quiet = Layer.succeed(References.MinimumLogLevel, "Error")
 
@@ -305,8 +309,8 @@ export class RawClient {
   readonly socket: Socket
   received = Buffer.alloc(0)
   closed = false
-  constructor(port: number) {
-    this.socket = connect(port, "127.0.0.1")
+  constructor(to: number | Socket) {
+    this.socket = typeof to === "number" ? connect(to, "127.0.0.1") : to
     this.socket.on("data", (chunk) => (this.received = Buffer.concat([this.received, chunk])))
     this.socket.on("error", () => {})
     this.socket.on("close", () => (this.closed = true))

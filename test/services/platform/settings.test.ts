@@ -46,16 +46,6 @@ describe("the settings", () => {
     }).pipe(withEnvironment({ ARGUSIQ_ADMIN_PASSWORD: "hunter2" }))
   )
 
-  it.effect("for what is not supported yet are refused", () =>
-    Effect.gen(function* () {
-      const lines = yield* wrongSettings
-      assert.deepStrictEqual(
-        lines.map((line) => line.split(" ")[0]),
-        ["MQTTS_PORT"]
-      )
-    }).pipe(withEnvironment({ MQTTS_PORT: "8883" }))
-  )
-
   it.effect("are described as they are set, secrets redacted", () =>
     Effect.gen(function* () {
       const described = (yield* describeSettings).join(" ")
@@ -70,7 +60,7 @@ describe("the settings", () => {
     const names = new Set(
       readers.flatMap((text) => [...text.matchAll(/"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)"/g)].map((match) => match[1]))
     )
-    const elsewhere = ["PG_VERSION", "NODE_ENV", "MQTTS_PORT"]
+    const elsewhere = ["PG_VERSION", "NODE_ENV"]
     const table = new Set([...settings.map(({ name }) => name), ...elsewhere])
     assert.deepStrictEqual(
       [...names].filter((name) => name !== undefined && !table.has(name)),

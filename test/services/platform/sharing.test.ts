@@ -14,6 +14,7 @@ const settingsOf = (platform: PlatformProcess) => ({
   ARGUSIQ_DATA_DIR: platform.dataDirectory,
   HTTP_PORT: String(platform.httpPort),
   MQTT_PORT: String(platform.mqttPort),
+  MQTTS_PORT: String(platform.mqttsPort),
   METRICS_PORT: String(platform.metricsPort)
 })
 
