@@ -23,28 +23,29 @@ const keyOf = ({ group, topic }: { readonly group: string; readonly topic: strin
 const carrying = new Set(stages.map(keyOf))
 
 /**
- * Records that the pipeline has not yet taken, over all of its groups. Groups that store rows tell the bus late: what they have
- * stored beside their rows counts.
+ * Records that each group of the pipeline has not yet taken. Groups that store rows tell the bus late: what they have stored
+ * beside their rows counts.
  */
 export const backlog = Effect.fnUntraced(function* (bus: LogBus, sql: SqlClient.SqlClient) {
   const stored = yield* sql<{ group: string; topic: string; partition: number; next: bigint }>`
     select "group", topic, partition, next from consumer_offsets
     where "group" = any(${groups}::text[]) and next is not null and log_id = ${bus.logId}`
   const beside = new Set(stored.map(keyOf))
-  const behind = yield* Effect.forEach(
+  const waiting = new Map<string, number>()
+  const add = (group: string, records: number) => waiting.set(group, (waiting.get(group) ?? 0) + records)
+  yield* Effect.forEach(
     stored.filter((row) => carrying.has(keyOf(row))),
-    ({ next, partition, topic }) =>
-      Effect.map(bus.range({ topic, partition }), ({ end }) => (end > next ? Number(end - next) : 0)),
-    { concurrency: "unbounded" }
+    ({ group, next, partition, topic }) =>
+      Effect.map(bus.range({ topic, partition }), ({ end }) => add(group, end > next ? Number(end - next) : 0)),
+    { concurrency: "unbounded", discard: true }
   )
-  let records = behind.reduce((sum, waiting) => sum + waiting, 0)
   for (const group of groups) {
     if (stages.every((stage) => stage.group !== group || beside.has(keyOf(stage)))) continue
-    for (const { records: waiting, topic } of yield* bus.lag(group)) {
-      if (carrying.has(keyOf({ group, topic })) && !beside.has(keyOf({ group, topic }))) records += Number(waiting)
+    for (const { records, topic } of yield* bus.lag(group)) {
+      if (carrying.has(keyOf({ group, topic })) && !beside.has(keyOf({ group, topic }))) add(group, Number(records))
     }
   }
-  return records
+  return waiting as ReadonlyMap<string, number>
 })
 
 /** Messages that the bridge has stamped may be on their way to the log for so long. */

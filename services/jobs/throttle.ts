@@ -3,6 +3,7 @@
  * @module
  */
 import { type BusUnavailable, type UnknownTopic } from "@argusiq/domain/errors.ts"
+import { Groups } from "@argusiq/domain/pipeline.ts"
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { backlog } from "@argusiq/layers/jobs/LiveTraffic.ts"
@@ -15,11 +16,20 @@ export const perSecond = Config.Number("JOBS_MESSAGES_PER_SECOND").pipe(
   Config.map((value) => Math.max(1, value))
 )
 
+/** The groups that a message passes until it is stored. */
+const storing = [Groups.dispatcher, Groups.chunker, Groups.demux, Groups.normalizer, Groups.telemetryWriter]
 /**
- * Records waiting in the pipeline, over all groups, from which on a job waits too. What a replay publishes waits there as well:
- * at 10,000 messages per second this many are a tenth of a second for whoever comes behind them.
+ * Records waiting for those groups, together, from which on a job waits too. What a replay publishes waits there as well: at
+ * 10,000 messages per second this many are a tenth of a second for whoever comes behind them.
  */
 const MOST_WAITING = 2_000
+/** The same for each of the other groups, which let records gather for a while before they take them. */
+const MOST_GATHERED = 10_000
+
+const isBusy = (waiting: ReadonlyMap<string, number>): boolean =>
+  storing.reduce((sum, group) => sum + (waiting.get(group) ?? 0), 0) > MOST_WAITING ||
+  waiting.values().some((records) => records > MOST_GATHERED)
+
 const LOOK_AGAIN = 20
 /** What has waited for so long does not wait because of the job: it goes on, if slowly. */
 const PATIENCE = 5_000
@@ -35,7 +45,7 @@ export const makeThrottle = Effect.gen(function* () {
   const rate = yield* perSecond
   let free = 0 // when the next messages may go, in epoch milliseconds
   const take = Effect.fnUntraced(function* (messages: number) {
-    for (let waited = 0; waited < PATIENCE && (yield* backlog(bus, sql)) > MOST_WAITING; waited += LOOK_AGAIN) {
+    for (let waited = 0; waited < PATIENCE && isBusy(yield* backlog(bus, sql)); waited += LOOK_AGAIN) {
       yield* Effect.sleep(LOOK_AGAIN)
     }
     const now = yield* Clock.currentTimeMillis

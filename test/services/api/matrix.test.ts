@@ -76,6 +76,7 @@ const fill = (path: string, fixtures: Fixtures) =>
   })
 const isOfTenants = ({ path, permission }: Route) =>
   permission !== "platform:operate" &&
+  permission !== "organizations:operate" &&
   ![...path.matchAll(/([\w-]+)\/:/g)].some(([, segment]) => platformWide.has(segment!))
 
 layer(apiServer, { excludeTestServices: true })("every route, role and tenant", (it) => {

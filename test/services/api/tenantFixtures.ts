@@ -25,6 +25,9 @@ export const makeFixtures = Effect.fnUntraced(function* (token: string, organiza
   const deviceType = yield* make("/device-types", { name: "T", config: { processingMode: "endpoint" } })
   const device = yield* make("/devices", { name: "D", deviceTypeId: deviceType.id })
   const key = yield* make(`/devices/${device.id}/api-keys`, undefined)
+  yield* make(`/devices/${device.id}/certificate`, {})
+  const user = yield* make("/users", { email: `${organizationId}@example.com`, name: "U", role: "viewer" })
+  const [session] = yield* sql<{ id: string }>`select id from sessions where tenant_id = ${organizationId}::uuid`
   const converter = yield* make("/protocol-converters", {
     name: "C",
     sourceProtocol: "modbus",
@@ -115,7 +118,10 @@ export const makeFixtures = Effect.fnUntraced(function* (token: string, organiza
     "webhook-deliveries": delivery,
     dlq: letter,
     jobs: job,
-    replay: job
+    replay: job,
+    messages: message,
+    users: user.id,
+    sessions: session!.id
   }
   return { fixtures, unnamed: [message, transaction, organizationId] }
 })

@@ -75,7 +75,10 @@ export const settle = Effect.gen(function* () {
   let calm = 0
   yield* until(
     "the pipeline's end",
-    Effect.map(backlog(bus, sql), (records) => (calm = records === 0 ? calm + 1 : 0) > 3)
+    Effect.map(
+      backlog(bus, sql),
+      (waiting) => (calm = waiting.values().every((records) => records === 0) ? calm + 1 : 0) > 3
+    )
   )
 })
 
