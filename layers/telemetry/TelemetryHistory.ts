@@ -22,6 +22,7 @@ import { type BadCursor, NotRegistered, orUnavailable } from "../registry/refusa
 import { readBuckets } from "./bucketQueries.ts"
 import { csvHeader, firstFrames, readCsvPage } from "./historyCsv.ts"
 import { readFrames } from "./historyQueries.ts"
+import { makeLatestRows } from "./latestRows.ts"
 
 /** Instants in epoch microseconds; `from` is included, `to` is not. */
 export interface HistoryRequest {
@@ -70,6 +71,7 @@ export class TelemetryHistory extends Context.Service<
     Effect.gen(function* () {
       const sql = yield* AppSql
       const scoped = inTenantOf(sql)
+      const latestRow = makeLatestRows(sql)
 
       /** The request with the metrics that it asks for by naming none, where frames alone do not tell them. */
       const resolved = Effect.fnUntraced(function* (request: HistoryRequest) {
@@ -115,41 +117,27 @@ export class TelemetryHistory extends Context.Service<
       // Published versions never change, so their units are looked up once.
       const unitsOf = new BoundedMap<ReadonlyMap<string, string>>(10_000)
       const decodeConfig = Schema.decodeUnknownResult(DeviceTypeConfig)
-      const units = Effect.fnUntraced(function* (deviceTypeId: string, version: number | null) {
+      const units = Effect.fnUntraced(function* (tenantId: TenantId, deviceTypeId: string, version: number | null) {
         if (version === null) return undefined
         const key = `${deviceTypeId} ${version}`
         const known = unitsOf.get(key)
         if (known !== undefined) return known
         const [row] = yield* sql<{ config: unknown }>`select config from device_type_versions
-          where device_type_id = ${deviceTypeId}::uuid and number = ${version}`
+          where device_type_id = ${deviceTypeId}::uuid and number = ${version}`.pipe(
+          scoped({ tenantId }),
+          orUnavailable
+        )
         const compiled = Result.flatMap(decodeConfig(row?.config), compileDeviceType)
         const found: ReadonlyMap<string, string> = Result.isSuccess(compiled) ? compiled.success.units : new Map()
         unitsOf.set(key, found)
         return found
       })
 
-      interface LatestRow {
-        readonly device_type_id: string
-        readonly published_version: number | null
-        readonly metrics: Readonly<Record<string, DataPoint["value"]>> | null
-        readonly newest: Instant | null
-        readonly older: Readonly<Record<string, Instant>> | null
-        readonly quality: Readonly<Record<string, "uncertain" | "bad">> | null
-        readonly connectivity: DeviceLatest["status"] | null
-        readonly last_seen_at: Date | null
-      }
       const deviceLatest = Effect.fn("TelemetryHistory.deviceLatest")((tenantId: TenantId, deviceId: string) =>
         Effect.gen(function* () {
-          const [row] = yield* sql<LatestRow>`
-            select devices.device_type_id, type.published_version, latest.metrics, latest.older, latest.quality,
-              (extract(epoch from latest.newest_ts) * 1000000)::float8 as newest, state.connectivity, state.last_seen_at
-            from devices
-            left join device_types type on type.id = devices.device_type_id
-            left join entity_latest latest on latest.entity_id = devices.id
-            left join device_status state on state.device_id = devices.id
-            where devices.id = ${deviceId}::uuid`
+          const row = yield* latestRow(tenantId, deviceId)
           if (row === undefined) return yield* new NotRegistered({ what: "device" })
-          const unitOf = yield* units(row.device_type_id, row.published_version)
+          const unitOf = yield* units(tenantId, row.device_type_id, row.published_version)
           return {
             deviceId: deviceId as DeviceId,
             metrics: Object.fromEntries(
@@ -166,7 +154,7 @@ export class TelemetryHistory extends Context.Service<
             lastSeen: isoOrNull(row.last_seen_at),
             status: row.connectivity ?? ("unknown" as const)
           }
-        }).pipe(scoped({ tenantId }), orUnavailable)
+        })
       )
 
       return TelemetryHistory.of({ device, deviceCsv, deviceLatest })
