@@ -6,8 +6,8 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { TenantId, Uuid } from "../ids.ts"
 import { permissions, RequiredPermission, roles } from "../permissions.ts"
-import { Conflict, NotFound, TooManyRequests, Unauthenticated, Unprocessable } from "./problems.ts"
-import { idParams, IsoInstant, page, text } from "./scalars.ts"
+import { Conflict, InvalidRequest, NotFound, TooManyRequests, Unauthenticated, Unprocessable } from "./problems.ts"
+import { idParams, IsoInstant, page, shortPageQuery, text } from "./scalars.ts"
 import { Authorization, ReadableRequest } from "./security.ts"
 
 export const Login = Schema.Struct({
@@ -112,7 +112,11 @@ export class AuthApi extends HttpApiGroup.make("auth")
       .middleware(Authorization)
       .annotate(RequiredPermission, "none")
       .annotate(OpenApi.Summary, "Change the own password; ends all sessions and answers with a new one"),
-    HttpApiEndpoint.get("sessions", "/sessions", { success: page(SessionInfo, "SessionPage") })
+    HttpApiEndpoint.get("sessions", "/sessions", {
+      query: shortPageQuery,
+      success: page(SessionInfo, "SessionPage"),
+      error: InvalidRequest
+    })
       .middleware(Authorization)
       .annotate(RequiredPermission, "none")
       .annotate(OpenApi.Summary, "The own sessions that have not ended, the last used first"),

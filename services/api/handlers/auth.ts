@@ -1,3 +1,4 @@
+import { pageOf } from "@argusiq/layers/registry/paging.ts"
 import { Conflict, NotFound, TooManyRequests, Unauthenticated, Unprocessable } from "@argusiq/domain/http/problems.ts"
 import { RestApi } from "@argusiq/domain/http/rest.ts"
 import { type Caller, Principal } from "@argusiq/domain/http/security.ts"
@@ -136,11 +137,12 @@ export const auth = HttpApiBuilder.group(
           }),
           orProblem
         ),
-      sessions: () =>
+      sessions: ({ query }) =>
         Effect.gen(function* () {
           const { sessionId, userId } = yield* Principal
           const own = userId === undefined || sessionId === undefined ? [] : yield* sessions.list(userId)
-          return { items: own.map((one) => ({ ...one, isCurrent: one.id === sessionId })), nextCursor: null }
+          const items = own.map((one) => ({ ...one, isCurrent: one.id === sessionId }))
+          return yield* pageOf(items, query, ({ id }) => id)
         }).pipe(orProblem),
       endSession: ({ params }) =>
         Effect.flatMap(userOfSession(noSession), ({ userId }) => sessions.end(userId, params.id)).pipe(orProblem)

@@ -32,6 +32,8 @@ const anId = "01890a5d-ac96-774b-bcce-b302099a8057"
 const anInstant = "2026-01-31T08:00:00.000Z"
 /** Of what ends a span of time, or comes after something else. */
 const aLaterInstant = "2026-02-01T08:00:00.000Z"
+/** What has to lie ahead, whenever the example is sent. */
+const anInstantToCome = "2096-01-01T08:00:00.000Z"
 const isLater = /^(?:to|.*(?:[eE]nd|Until|expires|completed|updated|closed|resolved).*)$/
 
 /** Texts that a name alone says enough of. */
@@ -82,6 +84,7 @@ const resolve = (schema: JsonSchema, schemas: Schemas): JsonSchema =>
 
 const textOf = ({ format, maxLength = Infinity, pattern }: JsonSchema, name: string): string => {
   if (format === "uuid") return anId
+  if (format === "date-time" && name === "expiresAt") return anInstantToCome
   if (format === "date-time") return isLater.test(name) ? aLaterInstant : anInstant
   const candidates = [
     texts[name],

@@ -192,8 +192,8 @@ layer(apiServer, { excludeTestServices: true })("GET /audit-log", (it) => {
       yield* api.call("POST", "/api/v1/auth/refresh", refresh)
       yield* api.call("POST", "/api/v1/auth/refresh", refresh)
       const second = (yield* api.call("POST", "/api/v1/auth/login", login)).body
-      yield* api.call("POST", "/api/v1/auth/logout", { body: { refreshToken: second.refreshToken } })
       yield* api.call("GET", path, { token: second.accessToken })
+      yield* api.call("POST", "/api/v1/auth/logout", { body: { refreshToken: second.refreshToken } })
       yield* Effect.sleep("1 second")
       const entries = yield* operator`select action, actor_kind, actor_id, entity_type, entity_id from audit_log
         where tenant_id = ${organizationId} and action not in ('created', 'changed') order by occurred_at`
