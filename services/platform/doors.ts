@@ -68,6 +68,16 @@ export const openDoors = Effect.fn("openDoors")(function* (services: ReadonlySet
     dependencies.push(brokerDependency(broker.state))
     brokerState = broker.state
   }
+  // Before `/ready` can say so.
+  if (ingest !== undefined && expected.mqtt) {
+    const { host, port, tlsPort } = yield* listen.pipe(
+      Effect.provideContext(ingest),
+      Scope.provide(yield* door),
+      Effect.annotateLogs("service", "bridge")
+    )
+    opened.mqtt = urlOf("mqtt", host, port)
+    if (tlsPort !== undefined) opened.mqtts = urlOf("mqtts", host, tlsPort)
+  }
   const further = Layer.succeed(FurtherDependencies, dependencies)
   if (expected.metrics) {
     const [host, port] = [yield* metricsHost, yield* metricsPort]
@@ -92,15 +102,6 @@ export const openDoors = Effect.fn("openDoors")(function* (services: ReadonlySet
       yield* realtime.serve(server).pipe(Effect.provideContext(live), Scope.provide(scope))
     }
     opened.http = urlOf("http", host, port)
-  }
-  if (ingest !== undefined && expected.mqtt) {
-    const { host, port, tlsPort } = yield* listen.pipe(
-      Effect.provideContext(ingest),
-      Scope.provide(yield* door),
-      Effect.annotateLogs("service", "bridge")
-    )
-    opened.mqtt = urlOf("mqtt", host, port)
-    if (tlsPort !== undefined) opened.mqtts = urlOf("mqtts", host, tlsPort)
   }
   if (ingest !== undefined) {
     const isOpen = () => brokerState === undefined || brokerState()._tag === "Reading"
