@@ -211,7 +211,7 @@ layer(testDatabase, { excludeTestServices: true })("without its database the pro
       yield* profiles.apiKey("hash")
       yield* superuser.unsafe(`alter database ${name} with allow_connections false`)
       yield* superuser`select pg_terminate_backend(pid) from pg_stat_activity where datname = ${name}`
-      yield* Effect.sleep(2_000)
+      yield* Effect.sleep(3_000) // 2 s after the last check that succeeded, which may just have been under way
       const failure = yield* Effect.flip(profiles.devices([deviceId]))
       assert.strictEqual(failure._tag, "DatabaseUnavailable")
       assert.strictEqual((yield* Effect.flip(profiles.deviceTypes([])))._tag, "DatabaseUnavailable")
