@@ -205,8 +205,8 @@ layer(testDatabase, { excludeTestServices: true })("without its database the pro
       const { deviceId } = device
       const { name } = yield* TestDatabase
       const superuser = yield* PgClient.makeClient({ url: Redacted.make(`${inject("postgres").superuser}postgres`) })
+      yield* insertApiKey(device, "hash") // before anybody could be told of it and forget the device once more
       const profiles = Context.get(yield* Layer.build(ProfileCache.layer({ size: 100 })), Profiles)
-      yield* insertApiKey(device, "hash")
       yield* profiles.devices([deviceId])
       yield* profiles.apiKey("hash")
       yield* superuser.unsafe(`alter database ${name} with allow_connections false`)
