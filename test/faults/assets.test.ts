@@ -6,7 +6,7 @@ import { type DayPlan, randomOf } from "./assetDay.ts"
 import { places, runAssets } from "./assetRuns.ts"
 
 const seed = Number(process.env["SEED"] ?? randomInt(2 ** 31))
-const day: DayPlan = { seed, devices: 16, assets: 24, parents: 2, hours: 2.5, everySeconds: 20 }
+const day: DayPlan = { seed, devices: 16, assets: 24, parents: 2, hours: 1.75, everySeconds: 20 }
 const life = { saveMillis: 300, withinMillis: 90_000, maxRecords: 50 }
 /** Of all places some, others each time; the long run takes all of them. */
 const KILLS = 4
