@@ -1,8 +1,9 @@
 /**
- * What devices with certificates cost: TLS handshakes a second, and many connected devices that publish now and then.
- * `node bench/mtls.ts [--devices 2000] [--rate 1] [--seconds 30] [--handshakes 3000]
- * [--profile DIR]`. A fresh platform in a process of its
- * own, driven from this one; 100 % of CPU is one processor. Certificates are signed here, with the platform's authority, and put into its database in one statement.
+ * What devices with certificates cost: TLS handshakes a second, and many connected devices that publish now and then. A fresh
+ * platform in a process of its own, driven from this one; 100 % of CPU is one processor. Certificates are signed here, with the
+ * platform's authority, and put into its database in one statement.
+ *
+ *   node bench/mtls.ts [--devices 2000] [--rate 1] [--seconds 30] [--handshakes 3000] [--profile DIR]
  * @module
  */
 import { openAuthority } from "@argusiq/layers/certificates/CertificateAuthority.ts"

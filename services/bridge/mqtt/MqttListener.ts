@@ -1,6 +1,6 @@
 /**
- * The embedded broker's doors, without and with TLS: they accept connections, watch over their number and their silence, and at the end let what
- * was received be acknowledged before they close them.
+ * The embedded broker's doors, without and with TLS: they accept connections, watch over their number and their silence, and
+ * at the end let what was received be acknowledged before they close them.
  * @module
  */
 import * as SecurityLog from "@argusiq/layers/audit/SecurityLog.ts"
