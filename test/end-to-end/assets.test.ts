@@ -22,6 +22,7 @@ interface Alarm {
   readonly startedAt: string
   readonly endedAt: string | null
   readonly value: number | null
+  readonly settled: boolean
 }
 interface Page<A> {
   readonly items: ReadonlyArray<A>
@@ -59,7 +60,7 @@ describe("a cold room that gets warm", () => {
     return items
   }
   const alarmOf = (what: string, ruleId: string, is: (alarm: Alarm) => boolean) =>
-    eventually(what, 30, async () => (await alarmsOf(ruleId)).find(is))
+    eventually(what, 60, async () => (await alarmsOf(ruleId)).find(is))
   const temperatures = async (assetId: string) => {
     const path = `/telemetry/asset/${assetId}?metricKey=temperature&startTime=${span.from}&endTime=${span.to}`
     return (await platform.api<{ data: ReadonlyArray<Point> }>("GET", path)).data
@@ -143,6 +144,10 @@ describe("a cold room that gets warm", () => {
   }, 60_000)
 
   it("is the same rebuilt, and a rebuild can be called off", async () => {
+    await alarmOf("the alarm being settled", typesRuleId, ({ settled }) => settled)
+    await eventually("the warehouse hearing of it", 30, async () =>
+      (await temperatures(warehouseId)).length >= (await temperatures(roomId)).length ? true : undefined
+    )
     const before = {
       alarms: await alarmsOf(typesRuleId),
       room: await temperatures(roomId),
