@@ -3,6 +3,7 @@
  * @module
  */
 import { InvalidRequest } from "@argusiq/domain/http/problems.ts"
+import { type Caller, Principal } from "@argusiq/domain/http/security.ts"
 import { Effect } from "effect"
 import { HttpEffect, HttpServerResponse } from "effect/http"
 
@@ -20,6 +21,16 @@ export const basedOn = (headers: {
     })
   )
 }
+
+/** What the caller asks for, told which version it is based on. */
+export const basedOnVersion = <A, E, R>(
+  headers: Parameters<typeof basedOn>[0],
+  change: (caller: Caller, version: number | undefined) => Effect.Effect<A, E, R>
+) =>
+  Effect.gen(function* () {
+    const version = yield* basedOn(headers)
+    return yield* change(yield* Principal, version)
+  })
 
 /** Adds the etag to the answer that shows the thing. */
 export const withEtag = <A extends { readonly version: number }, E, R>(shown: Effect.Effect<A, E, R>) =>

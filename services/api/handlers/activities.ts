@@ -6,7 +6,7 @@ import { Activities } from "@argusiq/layers/activities/Activities.ts"
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
-import { basedOn, withEtag } from "../versioned.ts"
+import { basedOn, basedOnVersion, withEtag } from "../versioned.ts"
 
 interface Addressed {
   readonly headers: { readonly "if-match"?: string }
@@ -19,10 +19,10 @@ export const activities = HttpApiBuilder.group(
   Effect.fnUntraced(function* (handlers) {
     const activities = yield* Activities
     const change = ({ headers, params, payload }: Addressed & { readonly payload: ActivityChange }) =>
-      Effect.gen(function* () {
-        const version = yield* basedOn(headers)
-        return yield* activities.change(yield* Principal, params.id, payload, version)
-      }).pipe(orProblem, withEtag)
+      basedOnVersion(headers, (caller, version) => activities.change(caller, params.id, payload, version)).pipe(
+        orProblem,
+        withEtag
+      )
     const step =
       (step: Step) =>
       ({ headers, params, payload }: Addressed & { readonly payload?: { readonly note?: string } }) =>
@@ -46,10 +46,7 @@ export const activities = HttpApiBuilder.group(
       change,
       replace: change,
       remove: ({ headers, params }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* activities.remove(yield* Principal, params.id, version)
-        }).pipe(orProblem),
+        basedOnVersion(headers, (caller, version) => activities.remove(caller, params.id, version)).pipe(orProblem),
       start: step("start"),
       complete: step("complete"),
       cancel: step("cancel"),
@@ -59,10 +56,10 @@ export const activities = HttpApiBuilder.group(
           orProblem
         ),
       changeItem: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* activities.changeItem(yield* Principal, params, payload, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => activities.changeItem(caller, params, payload, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       maintenance: ({ params, query }) =>
         Effect.flatMap(Principal, (caller) => activities.maintenanceOf(caller, params.id, query)).pipe(orProblem)
     })

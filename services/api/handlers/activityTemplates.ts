@@ -5,7 +5,7 @@ import { ActivityTemplates } from "@argusiq/layers/activities/ActivityTemplates.
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
-import { basedOn, withEtag } from "../versioned.ts"
+import { basedOnVersion, withEtag } from "../versioned.ts"
 
 interface ChangeRequest {
   readonly headers: { readonly "if-match"?: string }
@@ -19,10 +19,10 @@ export const activityTemplates = HttpApiBuilder.group(
   Effect.fnUntraced(function* (handlers) {
     const activityTemplates = yield* ActivityTemplates
     const change = ({ headers, params, payload }: ChangeRequest) =>
-      Effect.gen(function* () {
-        const version = yield* basedOn(headers)
-        return yield* activityTemplates.change(yield* Principal, params.id, payload, version)
-      }).pipe(orProblem, withEtag)
+      basedOnVersion(headers, (caller, version) => activityTemplates.change(caller, params.id, payload, version)).pipe(
+        orProblem,
+        withEtag
+      )
 
     return handlers.handleAll({
       list: ({ query }) => Effect.flatMap(Principal, (caller) => activityTemplates.list(caller, query)).pipe(orProblem),
@@ -33,10 +33,9 @@ export const activityTemplates = HttpApiBuilder.group(
       change,
       replace: change,
       remove: ({ headers, params }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* activityTemplates.remove(yield* Principal, params.id, version)
-        }).pipe(orProblem)
+        basedOnVersion(headers, (caller, version) => activityTemplates.remove(caller, params.id, version)).pipe(
+          orProblem
+        )
     })
   })
 )

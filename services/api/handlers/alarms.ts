@@ -6,7 +6,7 @@ import { Events } from "@argusiq/layers/alarms/Events.ts"
 import { Effect, Layer } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
-import { basedOn } from "../versioned.ts"
+import { basedOnVersion } from "../versioned.ts"
 
 const alarmHandlers = HttpApiBuilder.group(
   RestApi,
@@ -17,10 +17,7 @@ const alarmHandlers = HttpApiBuilder.group(
       list: ({ query }) => Effect.flatMap(Principal, (caller) => alarms.list(caller, query)).pipe(orProblem),
       get: ({ params }) => Effect.flatMap(Principal, (caller) => alarms.get(caller, params.id)).pipe(orProblem),
       acknowledge: ({ headers, params }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* alarms.acknowledge(yield* Principal, params.id, version)
-        }).pipe(orProblem),
+        basedOnVersion(headers, (caller, version) => alarms.acknowledge(caller, params.id, version)).pipe(orProblem),
       comment: ({ params, payload }) =>
         Effect.flatMap(Principal, (caller) => alarms.comment(caller, params.id, payload.body)).pipe(orProblem)
     })

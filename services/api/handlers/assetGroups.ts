@@ -4,7 +4,7 @@ import { AssetGroups } from "@argusiq/layers/registry/AssetGroups.ts"
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
-import { basedOn, withEtag } from "../versioned.ts"
+import { basedOnVersion, withEtag } from "../versioned.ts"
 
 export const assetGroups = HttpApiBuilder.group(
   RestApi,
@@ -18,19 +18,17 @@ export const assetGroups = HttpApiBuilder.group(
       get: ({ params }) =>
         Effect.flatMap(Principal, (caller) => groups.get(caller, params.id)).pipe(orProblem, withEtag),
       change: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* groups.change(yield* Principal, params.id, payload, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => groups.change(caller, params.id, payload, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       replace: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* groups.change(yield* Principal, params.id, payload, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => groups.change(caller, params.id, payload, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       remove: ({ headers, params }) =>
-        Effect.gen(function* () {
-          yield* groups.remove(yield* Principal, params.id, yield* basedOn(headers))
-        }).pipe(orProblem)
+        basedOnVersion(headers, (caller, version) => groups.remove(caller, params.id, version)).pipe(orProblem)
     })
   })
 )

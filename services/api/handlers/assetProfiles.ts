@@ -6,7 +6,7 @@ import { ProfilesOfAssets } from "@argusiq/layers/registry/ProfilesOfAssets.ts"
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
-import { basedOn, withEtag } from "../versioned.ts"
+import { basedOnVersion, withEtag } from "../versioned.ts"
 
 const inUse = new Conflict({ detail: "Assets have this profile: give them another one first." })
 
@@ -23,19 +23,17 @@ export const assetProfiles = HttpApiBuilder.group(
       get: ({ params }) =>
         Effect.flatMap(Principal, (caller) => profiles.get(caller, params.id)).pipe(orProblem, withEtag),
       change: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* profiles.change(yield* Principal, params.id, payload, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => profiles.change(caller, params.id, payload, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       replace: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* profiles.change(yield* Principal, params.id, payload, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => profiles.change(caller, params.id, payload, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       remove: ({ headers, params }) =>
-        Effect.gen(function* () {
-          yield* profiles.remove(yield* Principal, params.id, yield* basedOn(headers))
-        }).pipe(
+        basedOnVersion(headers, (caller, version) => profiles.remove(caller, params.id, version)).pipe(
           Effect.catchTag("BadReference", () => Effect.fail(inUse)),
           orProblem
         ),

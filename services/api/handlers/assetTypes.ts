@@ -6,7 +6,7 @@ import { pageOf } from "@argusiq/layers/registry/paging.ts"
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
-import { basedOn, withEtag } from "../versioned.ts"
+import { basedOnVersion, withEtag } from "../versioned.ts"
 
 const inUse = new Conflict({ detail: "Assets, profiles or child types name this type: give them another one first." })
 
@@ -22,19 +22,17 @@ export const assetTypes = HttpApiBuilder.group(
       get: ({ params }) =>
         Effect.flatMap(Principal, (caller) => types.get(caller, params.id)).pipe(orProblem, withEtag),
       change: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* types.change(yield* Principal, params.id, payload, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => types.change(caller, params.id, payload, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       replace: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* types.change(yield* Principal, params.id, payload, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => types.change(caller, params.id, payload, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       remove: ({ headers, params }) =>
-        Effect.gen(function* () {
-          yield* types.remove(yield* Principal, params.id, yield* basedOn(headers))
-        }).pipe(
+        basedOnVersion(headers, (caller, version) => types.remove(caller, params.id, version)).pipe(
           Effect.catchTag("BadReference", () => Effect.fail(inUse)),
           orProblem
         ),
@@ -45,10 +43,9 @@ export const assetTypes = HttpApiBuilder.group(
           Effect.map(({ dashboard }) => dashboard)
         ),
       setDashboard: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* types.change(yield* Principal, params.id, { dashboard: payload }, version)
-        }).pipe(
+        basedOnVersion(headers, (caller, version) =>
+          types.change(caller, params.id, { dashboard: payload }, version)
+        ).pipe(
           orProblem,
           withEtag,
           Effect.map(({ dashboard }) => dashboard)
@@ -56,25 +53,25 @@ export const assetTypes = HttpApiBuilder.group(
       telemetryConfig: ({ params }) =>
         Effect.flatMap(Principal, (caller) => types.telemetryConfig(caller, params.id)).pipe(orProblem, withEtag),
       draft: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* types.changeDraft(yield* Principal, params.id, payload, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => types.changeDraft(caller, params.id, payload, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       publish: ({ headers, params }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* types.publish(yield* Principal, params.id, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => types.publish(caller, params.id, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       versions: ({ params, query }) =>
         Effect.flatMap(Principal, (caller) => types.versions(caller, params.id)).pipe(
           Effect.flatMap((items) => pageOf(items, query, ({ number }) => String(number))),
           orProblem
         ),
       rollback: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* types.rollback(yield* Principal, params.id, payload, version)
-        }).pipe(orProblem, withEtag)
+        basedOnVersion(headers, (caller, version) => types.rollback(caller, params.id, payload, version)).pipe(
+          orProblem,
+          withEtag
+        )
     })
   })
 )

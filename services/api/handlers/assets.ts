@@ -7,7 +7,7 @@ import { Documents } from "@argusiq/layers/registry/Documents.ts"
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
-import { basedOn, withEtag } from "../versioned.ts"
+import { basedOn, basedOnVersion, withEtag } from "../versioned.ts"
 
 const standingAbove = new Conflict({ detail: "Other assets are below this one: remove or move them first." })
 
@@ -24,10 +24,10 @@ export const assets = HttpApiBuilder.group(
     const assets = yield* Assets
     const documents = yield* Documents
     const change = ({ headers, params, payload }: ChangeRequest) =>
-      Effect.gen(function* () {
-        const version = yield* basedOn(headers)
-        return yield* assets.change(yield* Principal, params.id, payload, version)
-      }).pipe(orProblem, withEtag)
+      basedOnVersion(headers, (caller, version) => assets.change(caller, params.id, payload, version)).pipe(
+        orProblem,
+        withEtag
+      )
 
     return handlers.handleAll({
       list: ({ query }) => Effect.flatMap(Principal, (caller) => assets.list(caller, query)).pipe(orProblem),

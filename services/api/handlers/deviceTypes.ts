@@ -15,7 +15,7 @@ import { Clock, Effect, Result } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
 import { trialProblem } from "../trialProblem.ts"
-import { basedOn, withEtag } from "../versioned.ts"
+import { basedOnVersion, withEtag } from "../versioned.ts"
 
 const toResult = ({ documents, entries, failures, readings, skipped, whole }: TrialRun): TrialResult => {
   const [first] = failures
@@ -62,39 +62,37 @@ export const deviceTypes = HttpApiBuilder.group(
       get: ({ params }) =>
         Effect.flatMap(Principal, (caller) => types.get(caller, params.id)).pipe(orProblem, withEtag),
       change: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* types.change(yield* Principal, params.id, payload, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => types.change(caller, params.id, payload, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       replace: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* types.change(yield* Principal, params.id, payload, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => types.change(caller, params.id, payload, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       remove: ({ headers, params }) =>
-        Effect.gen(function* () {
-          yield* types.remove(yield* Principal, params.id, yield* basedOn(headers))
-        }).pipe(orProblem),
+        basedOnVersion(headers, (caller, version) => types.remove(caller, params.id, version)).pipe(orProblem),
       versions: ({ params, query }) =>
         Effect.flatMap(Principal, (caller) => types.versions(caller, params.id)).pipe(
           Effect.flatMap((items) => pageOf(items, query, ({ number }) => String(number))),
           orProblem
         ),
       draft: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* types.writeDraft(yield* Principal, params.id, payload, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => types.writeDraft(caller, params.id, payload, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       publish: ({ headers, params }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* types.publish(yield* Principal, params.id, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => types.publish(caller, params.id, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       rollback: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* types.rollback(yield* Principal, params.id, payload, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => types.rollback(caller, params.id, payload, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       test: ({ params, payload: { config: sent, encoding, payload } }) =>
         Effect.gen(function* () {
           const caller = yield* Principal

@@ -10,7 +10,7 @@ import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { pageOf } from "@argusiq/layers/registry/paging.ts"
 import { orProblem } from "../refusals.ts"
-import { basedOn, withEtag } from "../versioned.ts"
+import { basedOnVersion, withEtag } from "../versioned.ts"
 
 const standingBehind = new Conflict({ detail: "Other devices stand behind this one: remove or move them first." })
 const mayNotCertify = new Forbidden({
@@ -32,10 +32,10 @@ export const devices = HttpApiBuilder.group(
     const keys = yield* ApiKeys
     const certificates = yield* Certificates
     const change = ({ headers, params, payload }: ChangeRequest) =>
-      Effect.gen(function* () {
-        const version = yield* basedOn(headers)
-        return yield* devices.change(yield* Principal, params.id, payload, version)
-      }).pipe(orProblem, withEtag)
+      basedOnVersion(headers, (caller, version) => devices.change(caller, params.id, payload, version)).pipe(
+        orProblem,
+        withEtag
+      )
 
     return handlers.handleAll({
       list: ({ query }) => Effect.flatMap(Principal, (caller) => devices.list(caller, query)).pipe(orProblem),
@@ -58,13 +58,12 @@ export const devices = HttpApiBuilder.group(
       change,
       replace: change,
       decommission: ({ headers, params }) =>
-        Effect.gen(function* () {
-          return yield* devices.decommission(yield* Principal, params.id, yield* basedOn(headers))
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => devices.decommission(caller, params.id, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       remove: ({ headers, params }) =>
-        Effect.gen(function* () {
-          yield* devices.remove(yield* Principal, params.id, yield* basedOn(headers))
-        }).pipe(
+        basedOnVersion(headers, (caller, version) => devices.remove(caller, params.id, version)).pipe(
           Effect.catchTag("BadReference", () => Effect.fail(standingBehind)),
           orProblem
         ),

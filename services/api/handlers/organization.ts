@@ -5,7 +5,7 @@ import { Organizations } from "@argusiq/layers/identity/Organizations.ts"
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
-import { basedOn, withEtag } from "../versioned.ts"
+import { basedOn, basedOnVersion, withEtag } from "../versioned.ts"
 
 export const organization = HttpApiBuilder.group(
   RestApi,
@@ -36,10 +36,9 @@ export const organizations = HttpApiBuilder.group(
   Effect.fnUntraced(function* (handlers) {
     const organizations = yield* Organizations
     const change = ({ headers, params, payload }: ChangeRequest) =>
-      Effect.gen(function* () {
-        const version = yield* basedOn(headers)
-        return yield* organizations.change(yield* Principal, TenantId.make(params.id), payload, version)
-      }).pipe(orProblem, withEtag)
+      basedOnVersion(headers, (caller, version) =>
+        organizations.change(caller, TenantId.make(params.id), payload, version)
+      ).pipe(orProblem, withEtag)
     return handlers.handleAll({
       list: ({ query }) => orProblem(organizations.list(query)),
       create: ({ payload }) =>

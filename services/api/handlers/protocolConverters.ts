@@ -11,7 +11,7 @@ import { Effect, Result } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
 import { trialProblem } from "../trialProblem.ts"
-import { basedOn, withEtag } from "../versioned.ts"
+import { basedOnVersion, withEtag } from "../versioned.ts"
 
 interface ChangeRequest {
   readonly headers: { readonly "if-match"?: string }
@@ -25,10 +25,10 @@ export const protocolConverters = HttpApiBuilder.group(
   Effect.fnUntraced(function* (handlers) {
     const converters = yield* ProtocolConverters
     const change = ({ headers, params, payload }: ChangeRequest) =>
-      Effect.gen(function* () {
-        const version = yield* basedOn(headers)
-        return yield* converters.change(yield* Principal, params.id, payload, version)
-      }).pipe(orProblem, withEtag)
+      basedOnVersion(headers, (caller, version) => converters.change(caller, params.id, payload, version)).pipe(
+        orProblem,
+        withEtag
+      )
 
     return handlers.handleAll({
       list: ({ query }) => Effect.flatMap(Principal, (caller) => converters.list(caller, query)).pipe(orProblem),
@@ -39,10 +39,7 @@ export const protocolConverters = HttpApiBuilder.group(
       change,
       replace: change,
       remove: ({ headers, params }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* converters.remove(yield* Principal, params.id, version)
-        }).pipe(orProblem),
+        basedOnVersion(headers, (caller, version) => converters.remove(caller, params.id, version)).pipe(orProblem),
       test: ({ params, payload: { content, encoding, payload } }) =>
         Effect.gen(function* () {
           const converter = yield* converters.get(yield* Principal, params.id)

@@ -6,7 +6,7 @@ import { Effect, Layer } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { pageOf } from "@argusiq/layers/registry/paging.ts"
 import { orProblem } from "../refusals.ts"
-import { basedOn, withEtag } from "../versioned.ts"
+import { basedOnVersion, withEtag } from "../versioned.ts"
 
 interface Named {
   readonly params: { readonly id: string }
@@ -18,10 +18,10 @@ interface Based extends Named {
 /** The same for both names of the group. */
 const handlersOf = Effect.map(Rules, (rules) => {
   const change = ({ headers, params, payload }: Based & { readonly payload: RuleChange }) =>
-    Effect.gen(function* () {
-      const version = yield* basedOn(headers)
-      return yield* rules.change(yield* Principal, params.id, payload, version)
-    }).pipe(orProblem, withEtag)
+    basedOnVersion(headers, (caller, version) => rules.change(caller, params.id, payload, version)).pipe(
+      orProblem,
+      withEtag
+    )
   return {
     list: ({ query }: { readonly query: RuleQuery }) =>
       Effect.flatMap(Principal, (caller) => rules.list(caller, query)).pipe(orProblem),
@@ -32,10 +32,7 @@ const handlersOf = Effect.map(Rules, (rules) => {
     change,
     replace: change,
     remove: ({ headers, params }: Based) =>
-      Effect.gen(function* () {
-        const version = yield* basedOn(headers)
-        return yield* rules.remove(yield* Principal, params.id, version)
-      }).pipe(orProblem),
+      basedOnVersion(headers, (caller, version) => rules.remove(caller, params.id, version)).pipe(orProblem),
     versions: ({ params, query }: Named & { readonly query: { readonly limit?: number; readonly cursor?: string } }) =>
       Effect.flatMap(Principal, (caller) => rules.versions(caller, params.id)).pipe(
         Effect.flatMap((items) => pageOf(items, query, ({ number }) => String(number))),

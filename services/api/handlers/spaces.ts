@@ -6,7 +6,7 @@ import { Spaces } from "@argusiq/layers/registry/Spaces.ts"
 import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
-import { basedOn, withEtag } from "../versioned.ts"
+import { basedOn, basedOnVersion, withEtag } from "../versioned.ts"
 
 const inUse = new Conflict({ detail: "The space holds other spaces or assets: remove or move them first." })
 
@@ -23,15 +23,15 @@ export const spaces = HttpApiBuilder.group(
       get: ({ params }) =>
         Effect.flatMap(Principal, (caller) => spaces.get(caller, params.id)).pipe(orProblem, withEtag),
       change: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* spaces.change(yield* Principal, params.id, payload, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => spaces.change(caller, params.id, payload, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       replace: ({ headers, params, payload }) =>
-        Effect.gen(function* () {
-          const version = yield* basedOn(headers)
-          return yield* spaces.change(yield* Principal, params.id, payload, version)
-        }).pipe(orProblem, withEtag),
+        basedOnVersion(headers, (caller, version) => spaces.change(caller, params.id, payload, version)).pipe(
+          orProblem,
+          withEtag
+        ),
       remove: ({ headers, params }) =>
         Effect.gen(function* () {
           const version = yield* basedOn(headers)

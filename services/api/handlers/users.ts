@@ -5,7 +5,7 @@ import { Members } from "@argusiq/layers/identity/Members.ts"
 import { Effect, Redacted } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { orProblem } from "../refusals.ts"
-import { basedOn, withEtag } from "../versioned.ts"
+import { basedOn, basedOnVersion, withEtag } from "../versioned.ts"
 
 interface ChangeRequest {
   readonly params: { readonly id: string }
@@ -19,10 +19,10 @@ export const users = HttpApiBuilder.group(
   Effect.fnUntraced(function* (handlers) {
     const members = yield* Members
     const change = ({ headers, params, payload }: ChangeRequest) =>
-      Effect.gen(function* () {
-        const version = yield* basedOn(headers)
-        return yield* members.change(yield* Principal, params.id, payload, version)
-      }).pipe(orProblem, withEtag)
+      basedOnVersion(headers, (caller, version) => members.change(caller, params.id, payload, version)).pipe(
+        orProblem,
+        withEtag
+      )
 
     return handlers.handleAll({
       list: ({ query }) => Effect.flatMap(Principal, (caller) => members.list(caller, query)).pipe(orProblem),
