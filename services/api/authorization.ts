@@ -10,6 +10,7 @@ import { noteSecurity } from "@argusiq/layers/audit/SecurityLog.ts"
 import { CurrentActor } from "@argusiq/layers/database/CurrentActor.ts"
 import { AccessTokens } from "@argusiq/layers/identity/AccessTokens.ts"
 import { CommandLineToken } from "@argusiq/layers/identity/CommandLineToken.ts"
+import { ExternalTokens } from "@argusiq/layers/identity/ExternalTokens.ts"
 import { ExternalUsers } from "@argusiq/layers/identity/ExternalUsers.ts"
 import { LiveSessions } from "@argusiq/layers/identity/LiveSessions.ts"
 import { Users } from "@argusiq/layers/identity/Users.ts"
@@ -112,6 +113,15 @@ export class Callers extends Context.Service<
     })
   )
 }
+
+/** All by which a token becomes a caller. */
+export const identities = Layer.mergeAll(
+  AccessTokens.layer,
+  CommandLineToken.layer,
+  ExternalUsers.layerConfig.pipe(Layer.provide(ExternalTokens.layerConfig)),
+  LiveSessions.layer,
+  Users.layer
+)
 
 export const authorization = Layer.effect(
   Authorization,

@@ -7,16 +7,10 @@ import { Activities } from "@argusiq/layers/activities/Activities.ts"
 import { ActivityTemplates } from "@argusiq/layers/activities/ActivityTemplates.ts"
 import { ActivityTypes } from "@argusiq/layers/activities/ActivityTypes.ts"
 import { Schedules } from "@argusiq/layers/activities/Schedules.ts"
-import { AccessTokens } from "@argusiq/layers/identity/AccessTokens.ts"
-import { CommandLineToken } from "@argusiq/layers/identity/CommandLineToken.ts"
-import { ExternalTokens } from "@argusiq/layers/identity/ExternalTokens.ts"
-import { ExternalUsers } from "@argusiq/layers/identity/ExternalUsers.ts"
-import { LiveSessions } from "@argusiq/layers/identity/LiveSessions.ts"
 import { Members } from "@argusiq/layers/identity/Members.ts"
 import { Organizations } from "@argusiq/layers/identity/Organizations.ts"
 import { Passwords } from "@argusiq/layers/identity/Passwords.ts"
 import { Sessions } from "@argusiq/layers/identity/Sessions.ts"
-import { Users } from "@argusiq/layers/identity/Users.ts"
 import { Alarms } from "@argusiq/layers/alarms/Alarms.ts"
 import { Backtests } from "@argusiq/layers/alarms/Backtests.ts"
 import { Events } from "@argusiq/layers/alarms/Events.ts"
@@ -50,7 +44,7 @@ import { AuditLog } from "@argusiq/layers/audit/AuditLog.ts"
 import { MessageTraces } from "@argusiq/layers/trace/MessageTraces.ts"
 import { Layer } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
-import { authorization, Callers } from "./authorization.ts"
+import { authorization, Callers, identities } from "./authorization.ts"
 import { documentation } from "./documentation.ts"
 import { alarms } from "./handlers/alarms.ts"
 import { activities } from "./handlers/activities.ts"
@@ -91,16 +85,7 @@ import { securityLog } from "./securityLog.ts"
 
 const identity = Layer.merge(Sessions.layer, Organizations.layer).pipe(
   Layer.provideMerge(Members.layer),
-  Layer.provideMerge(
-    Layer.mergeAll(
-      AccessTokens.layer,
-      CommandLineToken.layer,
-      ExternalUsers.layerConfig.pipe(Layer.provide(ExternalTokens.layerConfig)),
-      LiveSessions.layer,
-      Passwords.layer,
-      Users.layer
-    )
-  )
+  Layer.provideMerge(Layer.merge(identities, Passwords.layer))
 )
 const assetRegistry = Layer.mergeAll(
   Assets.layer,

@@ -94,11 +94,13 @@ export const openDoors = Effect.fn("openDoors")(function* (services: ReadonlySet
     const served = Layer.provide(HttpRouter.serve(routes, quietly), further)
     const [server, scope] = [answeringServer(), yield* door]
     const service = services.has("api") ? "api" : "bridge"
-    yield* Layer.buildWithScope(Layer.provide(served, httpServer(host, port, server)), scope).pipe(
+    // What both are made of, such as the sessions that have ended, is there once.
+    const built = yield* Layer.makeMemoMap
+    yield* Layer.buildWithMemoMap(Layer.provide(served, httpServer(host, port, server)), built, scope).pipe(
       Effect.annotateLogs({ service })
     )
     if (services.has("realtime")) {
-      const live = yield* Layer.buildWithScope(realtimeLayer, scope)
+      const live = yield* Layer.buildWithMemoMap(realtimeLayer, built, scope)
       yield* realtime.serve(server).pipe(Effect.provideContext(live), Scope.provide(scope))
     }
     opened.http = urlOf("http", host, port)
