@@ -174,7 +174,12 @@ const bench = Effect.gen(function* () {
 
 const bus = Layer.succeed(
   Bus,
-  Bus.of({ logId: "bench", read: () => Stream.empty } as unknown as Bus["Service"]) // nothing else of it is used
+  // An empty log: nothing else of it is used.
+  Bus.of({
+    logId: "bench",
+    read: () => Stream.empty,
+    range: () => Effect.succeed({ start: 0n, end: 0n })
+  } as unknown as Bus["Service"])
 )
 
 await Effect.runPromise(

@@ -8,6 +8,8 @@ import { type World } from "./world.ts"
 
 const MEBIBYTE = 1_048_576
 const MAX_SAMPLES = 1_000
+/** Of so many samples one looks at PostgreSQL: the kernel walks the pages of all its processes for it, 60 ms of a core. */
+const SELDOM = 10
 
 const kilobytes = (path: string, field: string): number => {
   try {
@@ -75,9 +77,10 @@ export const watchMemory = (world: World, seconds: number) => {
     samples.push({ atMillis: performance.now() - startedAt, bytes })
     series.set(what, samples)
   }
+  let taken = 0
   const sample = () => {
     add("platform RssAnon", rssAnonBytes(platform.pid))
-    if (postgres !== undefined) {
+    if (postgres !== undefined && taken++ % SELDOM === 0) {
       const processes = [postgres, ...descendantsOf(postgres)]
       add(
         "PostgreSQL, all processes",

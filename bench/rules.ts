@@ -84,7 +84,7 @@ const run = (seconds: number): number => {
       else known.push(input)
     }
     for (const [unit, ofUnit] of inputs) {
-      const { dueAt, events: told, last, live, state } = unit.step(ofUnit, undefined)
+      const { dueAt, events: told, last, live, state } = unit.step(ofUnit, undefined, Infinity)
       unit.standing = { state, last, live, dueAt }
       events += told.length
     }

@@ -3,15 +3,15 @@
  * inputs that are sorted already, for rebuild and backtest. All of them come to the same.
  * @module
  */
-import { Equal } from "effect"
 import type { Emit, Fold, FoldInput, FoldState } from "./fold.ts"
-import { leaveTrail, takeTrail, Trail } from "./fold-trail.ts"
+import { compareTold } from "./fold-told.ts"
+import { leaveTrail, takeTrail, type Trail, trailOf } from "./fold-trail.ts"
 import type { Instant } from "./ids.ts"
 
 /** Before every instant. */
 export const BEFORE_ALL: Instant = -62_135_596_800_000_000
 
-/** What comes later than this is rare enough for going the whole way from the base again: remembering more costs memory. */
+/** What comes later than this is rare enough for computing again what was told since: remembering more costs memory. */
 const USUALLY_LATE_MICROS = 5_000_000
 
 export interface AdvanceOptions {
@@ -73,17 +73,21 @@ const merge = <Input extends FoldInput>(
   return merged
 }
 
-/** The first place whose input is after this time. */
-const placeAfter = (inputs: ReadonlyArray<FoldInput>, time: Instant): number => {
+/** The first place whose input is not before what is looked for. */
+const placeOf = (inputs: ReadonlyArray<FoldInput>, isBefore: (input: FoldInput) => boolean): number => {
   let low = 0
   let high = inputs.length
   while (low < high) {
     const middle = (low + high) >>> 1
-    if (inputs[middle]!.ts <= time) low = middle + 1
+    if (isBefore(inputs[middle]!)) low = middle + 1
     else high = middle
   }
   return low
 }
+/** The first place whose input is after this time. */
+export const placeAfter = (inputs: ReadonlyArray<FoldInput>, time: Instant) => placeOf(inputs, ({ ts }) => ts <= time)
+/** The first place whose input is not before this time. */
+const placeAt = (inputs: ReadonlyArray<FoldInput>, time: Instant) => placeOf(inputs, ({ ts }) => ts < time)
 
 const silent = () => {}
 
@@ -143,14 +147,6 @@ export const refold = <State, Input extends FoldInput, Output>(
   return { base, baseTime, recent, ...tip }
 }
 
-const compareTold = <Output>(before: ReadonlyMap<string, Output>, after: ReadonlyMap<string, Output>) => {
-  const changed = new Map<string, Output>()
-  for (const [id, output] of after) {
-    if (!before.has(id) || !Equal.equals(before.get(id), output)) changed.set(id, output)
-  }
-  return { changed, retracted: [...before.keys()].filter((id) => !after.has(id)) }
-}
-
 const later = (left: Instant | undefined, right: Instant | undefined): Instant | undefined =>
   left === undefined ? right : right === undefined ? left : Math.max(left, right)
 
@@ -199,7 +195,8 @@ export const advance = <State, Input extends FoldInput, Output>(
   const settled = new Map<string, Output>()
   const moved = moveBase(fold, added, options, (id, output) => void settled.set(id, output))
   trail.drop(added.recent.length - moved.recent.length)
-  trail.trim(placeAfter(moved.recent, (moved.recent.at(-1)?.ts ?? BEFORE_ALL) - USUALLY_LATE_MICROS))
+  const { recent } = moved
+  trail.trim(placeAfter(recent, (recent.at(-1)?.ts ?? BEFORE_ALL) - USUALLY_LATE_MICROS), recent.length)
   leaveTrail(moved, trail)
   return { state: moved, changed, retracted, settled, late }
 }
@@ -216,30 +213,35 @@ const add = <State, Input extends FoldInput, Output>(
     first === undefined ||
     ((last === undefined || compareInputs(last, first) < 0) && first.ts >= (state.passed ?? BEFORE_ALL))
   if (isNewest) return append(fold, state, inputs, until)
-  const recent = merge(state.recent, inputs)
-  if (sameInputs(recent, state.recent)) return append(fold, state, [], until)
-  const { base, baseTime } = state
-  const taken = takeTrail<State, Input, Output>(state)
-  const back = taken.goBack(changedFrom(recent, state.recent))
-  const trail = back === undefined ? new Trail<State, Output>() : taken
-  const before = back === undefined ? refoldTold(fold, state, state.passed).told : toldFrom(fold, back.state, back.told)
-  const from = back?.state ?? base
-  const told = toldFrom(fold, from, [])
+  const start = placeAt(state.recent, first.ts)
+  const recent = state.recent.slice(0, start).concat(merge(state.recent.slice(start), inputs))
+  const changed = changedFrom(recent, state.recent, start)
+  if (changed === undefined) return append(fold, state, [], until)
+  const { base, baseTime, passed } = state
+  const trail = takeTrail<State, Input, Output>(state)
+  const back = trail.goBack(changed, base)
+  const before =
+    back.told === undefined
+      ? refoldTold(fold, { base: back.state, recent: state.recent.slice(back.index) }, passed).told
+      : toldFrom(fold, back.state, back.told)
+  const told = toldFrom(fold, back.state, [])
   const emit = (id: string, output: Output) => void told.set(id, output)
-  const tip = walk(fold, from, { recent, index: back?.index ?? 0 }, later(state.passed, until), trail, emit)
+  const tip = walk(fold, back.state, { recent, index: back.index }, later(passed, until), trail, emit)
   return { state: { base, baseTime, recent, ...tip }, trail, ...compareTold(before, told) }
 }
 
-const sameInputs = <Input>(left: ReadonlyArray<Input>, right: ReadonlyArray<Input>): boolean =>
-  left.length === right.length && left.every((input, index) => input === right[index])
-
-/** The first place of the instant at which they differ: what is told under one id may come of all inputs of an instant. */
-const changedFrom = <Input extends FoldInput>(after: ReadonlyArray<Input>, before: ReadonlyArray<Input>): number => {
-  let place = 0
+/**
+ * The first place of the instant at which they differ, which is not before `start`: what is told under one id may come of all
+ * inputs of an instant. Undefined: they are the same.
+ */
+const changedFrom = <Input extends FoldInput>(
+  after: ReadonlyArray<Input>,
+  before: ReadonlyArray<Input>,
+  start: number
+): number | undefined => {
+  let place = start
   while (place < before.length && after[place] === before[place]) place++
-  const ts = after[place]?.ts
-  while (place > 0 && after[place - 1]!.ts === ts) place--
-  return place
+  return place === after.length ? undefined : placeAt(after, after[place]!.ts)
 }
 
 /** What is said from a state on: what is open there, and what was told since. */
@@ -371,3 +373,16 @@ export const toldBy = <State, Input extends FoldInput, Output>(
   fold: Fold<State, Input, Output>,
   state: FoldState<State, Input>
 ): ReadonlyMap<string, Output> => refoldTold(fold, state, state.passed).told
+
+/** Of what {@link toldBy} answers at least what comes of inputs from this time on; of what it costs only that. */
+export const toldSince = <State, Input extends FoldInput, Output>(
+  fold: Fold<State, Input, Output>,
+  state: FoldState<State, Input>,
+  since: Instant
+): ReadonlyMap<string, Output> => {
+  const { passed, recent } = state
+  const mark = trailOf<State, Input, Output>(state)?.before(placeAt(recent, since))
+  return mark === undefined
+    ? toldBy(fold, state)
+    : refoldTold(fold, { base: mark.state, recent: recent.slice(mark.index) }, passed).told
+}

@@ -8,6 +8,9 @@ import type { NormalizedMessage } from "./readings.ts"
 
 const decoder = new TextDecoder()
 
+/** The value of a record. Small ones share memory: a `TextEncoder` gives each a buffer of its own, for five times the time. */
+export const recordValue = (value: object): Uint8Array => Buffer.from(JSON.stringify(value))
+
 const objectIn = (text: string): object => {
   const value: unknown = JSON.parse(text)
   if (typeof value === "object" && value !== null) return value

@@ -4,6 +4,7 @@
  */
 import { Schema } from "effect"
 import { Instant, RuleId, TenantId, Uuid } from "./ids.ts"
+import { recordValue } from "./record-json.ts"
 import { Topics } from "./topics.ts"
 
 export const Severity = Schema.Literals(["info", "low", "warning", "medium", "high", "critical"])
@@ -36,13 +37,11 @@ export const SystemEvent = Schema.Struct({
 })
 export type SystemEvent = typeof SystemEvent.Type
 
-const encoder = new TextEncoder()
-
 /** The record that tells of it. `traceparent`: of what led to it, where that is sampled. */
 export const eventRecord = (event: SystemEvent, traceparent?: string) => ({
   topic: Topics.events,
   key: event.entityId,
-  value: encoder.encode(JSON.stringify(event)),
+  value: recordValue(event),
   headers: {
     "message-id": event.id,
     "tenant-id": event.tenantId,

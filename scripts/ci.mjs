@@ -8,7 +8,7 @@ import { spawnSync } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { projectNode, root } from "./install.mjs"
+import { compileCache, projectNode, root } from "./install.mjs"
 
 const failures = []
 
@@ -16,7 +16,11 @@ const failures = []
 const check = (name, command, parameters) => {
   const started = Date.now()
   console.log(`\n== ${name}`)
-  const { status, error } = spawnSync(command, parameters, { cwd: root, stdio: "inherit" })
+  const { status, error } = spawnSync(command, parameters, {
+    cwd: root,
+    stdio: "inherit",
+    env: { NODE_COMPILE_CACHE: compileCache, ...process.env }
+  })
   const passed = status === 0
   if (error !== undefined) console.error(error.message)
   if (!passed) failures.push(name)

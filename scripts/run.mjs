@@ -7,14 +7,14 @@ import { spawn } from "node:child_process"
 import { constants } from "node:os"
 import { resolve } from "node:path"
 import { pathToFileURL } from "node:url"
-import { ensureInstalled, projectNode, root } from "./install.mjs"
+import { compileCache, ensureInstalled, projectNode, root } from "./install.mjs"
 
 /** Runs the script until it ends, and ends this process with its exit code. */
 export const run = (script, parameters, nodeFlags = [], nodeEnvironment = {}) => {
   ensureInstalled()
   const child = spawn(projectNode, [...nodeFlags, resolve(root, script), ...parameters], {
     stdio: "inherit",
-    env: { ...nodeEnvironment, ...process.env }
+    env: { NODE_COMPILE_CACHE: compileCache, ...nodeEnvironment, ...process.env }
   })
   const forwarded = new Set()
   let isTold = false

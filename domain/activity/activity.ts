@@ -5,6 +5,7 @@
 import { Schema } from "effect"
 import { Instant, TenantId, Uuid } from "../ids.ts"
 import { roles } from "../permissions.ts"
+import { recordValue } from "../record-json.ts"
 import { type Severity, SystemEvent } from "../system-event.ts"
 import { Topics } from "../topics.ts"
 
@@ -100,13 +101,11 @@ export const ActivityCreated = Schema.Struct({
 })
 export type ActivityCreated = typeof ActivityCreated.Type
 
-const encoder = new TextEncoder()
-
 /** The record that tells of it. */
 export const activityRecord = (activity: ActivityCreated) => ({
   topic: Topics.activities,
   key: activity.targetId ?? activity.activityId,
-  value: encoder.encode(JSON.stringify(activity)),
+  value: recordValue(activity),
   headers: {
     "message-id": activity.activityId,
     "tenant-id": activity.tenantId,

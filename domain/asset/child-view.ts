@@ -15,6 +15,9 @@ const SECOND_MICROS = 1_000_000
 /** A parent looks at each child at whole seconds, however many readings lie between: the last of each second is its. */
 export const secondOf = (ts: Instant): Instant => Math.ceil(ts / SECOND_MICROS) * SECOND_MICROS
 
+/** After this instant a second begins: it is the last of the one before. */
+export const beginOfSecond = (second: Instant): Instant => second - SECOND_MICROS
+
 /** The identity of what a parent sees of a child at a second. */
 export const childReadingId = (parentId: string, childId: string, second: Instant): ReadingId =>
   uuidV5(parentId, `${childId}:${second}`) as ReadingId

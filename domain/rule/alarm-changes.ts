@@ -51,6 +51,8 @@ const rankOf = (severity: Severity): number => Severities.literals.indexOf(sever
 export const alarmIdOf = ({ ruleId, ruleVersion, startedAt }: RuleAlarm, entityId: string): string =>
   uuidV5(ruleId, `${ruleVersion}:${entityId}:${startedAt}`)
 
+const hasId = (alarms: LiveAlarms, id: string): boolean => alarms.values().some((one) => one.id === id)
+
 const nothing: ReadonlyArray<never> = []
 
 /** Since when an alarm has been as severe as it is does not make it another. */
@@ -99,6 +101,13 @@ export const alarmChanges = (
   }
 
   const gone = new Map<string, LiveAlarm>()
+  /** Its own, unless an alarm that was first told to begin there has kept that one. */
+  const idOf = (alarm: RuleAlarm): string => {
+    let id = alarmIdOf(alarm, entity.entityId)
+    while (hasId(after, id) || hasId(gone, id)) id = uuidV5(id, "another")
+    return id
+  }
+
   for (const key of retracted) {
     const one = after.get(key)
     if (one === undefined) continue
@@ -111,7 +120,7 @@ export const alarmChanges = (
     const moved = known === undefined ? takeNearest(gone, alarm) : undefined
     const before = known ?? moved
     const rest = before?.announced === undefined ? {} : { announced: before.announced }
-    put(key, { ...rest, id: before?.id ?? alarmIdOf(alarm, entity.entityId), alarm, settled: false }, before)
+    put(key, { ...rest, id: before?.id ?? idOf(alarm), alarm, settled: false }, before)
   }
   for (const [key, alarm] of settled) {
     const known = after.get(key)
@@ -125,7 +134,7 @@ export const alarmChanges = (
         announceSettled(key, known, alarm)
       continue
     }
-    const one = known ?? { id: alarmIdOf(alarm, entity.entityId), alarm }
+    const one = known ?? { id: idOf(alarm), alarm }
     put(key, { ...one, alarm, settled: true }, known)
   }
   for (const one of gone.values()) {
@@ -144,13 +153,20 @@ export const alarmChanges = (
   }
 }
 
-/** An alarm whose start was corrected is the same alarm: of those that are gone the one of the same rule that began nearest. */
-const takeNearest = (gone: Map<string, LiveAlarm>, { ruleId, ruleVersion, startedAt }: RuleAlarm) => {
+const isBeyond = ({ endedAt = Infinity }: RuleAlarm, { startedAt }: RuleAlarm): boolean => endedAt >= startedAt
+
+/**
+ * An alarm whose start was corrected is the same alarm: of those that are gone the one of the same rule that began nearest, where
+ * they have a time in common.
+ */
+const takeNearest = (gone: Map<string, LiveAlarm>, corrected: RuleAlarm) => {
+  const { ruleId, ruleVersion, startedAt } = corrected
   let nearest: string | undefined
   let distance = Infinity
   for (const [key, { alarm }] of gone) {
     const away = Math.abs(alarm.startedAt - startedAt)
     if (alarm.ruleId !== ruleId || alarm.ruleVersion !== ruleVersion || away >= distance) continue
+    if (!isBeyond(alarm, corrected) || !isBeyond(corrected, alarm)) continue
     nearest = key
     distance = away
   }
@@ -170,7 +186,7 @@ export const reconciled = (
   told: ReadonlyMap<string, RuleAlarm>,
   settled: ReadonlyMap<string, RuleAlarm>
 ): Said => ({
-  changed: told,
+  changed: new Map([...settled.entries().filter(([key]) => live.has(key)), ...told]),
   retracted: [...live.keys()].filter((key) => {
     const { alarm, settled: isSettled } = live.get(key)!
     return !told.has(key) && !settled.has(key) && !(isSettled && alarm.endedAt !== undefined)

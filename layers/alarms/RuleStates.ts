@@ -39,9 +39,8 @@ const toTime = (column: string) => `timestamptz 'epoch' + ${column} * interval '
 const toMicros = (column: string) => `(extract(epoch from ${column}) * 1000000)::bigint`
 /** States encoded before others are let in. */
 const ENCODED_AT_ONCE = 20
-const encoder = new TextEncoder()
 const decoder = new TextDecoder()
-const bytesOf = (value: unknown) => encoder.encode(JSON.stringify(value))
+const bytesOf = (value: unknown) => Buffer.from(JSON.stringify(value))
 
 const saveStatement = `
 insert into fold_states as present (kind, entity_id, tenant_id, partition, base, recent, base_time, due_at, revision)

@@ -41,7 +41,6 @@ export const STATES_GROUP = `${Groups.assetHealth}.states`
 const micros = (column: string) => `(extract(epoch from ${column}) * 1000000)::bigint`
 const unavailable = Effect.mapError((cause: unknown) => new DatabaseUnavailable({ cause }))
 
-const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 const parsed = (bytes: Uint8Array) => JSON.parse(decoder.decode(bytes))
 
@@ -104,8 +103,8 @@ export const encodeAsset = ({
   state,
   told
 }: StoredAsset): { readonly base: Uint8Array; readonly recent: Uint8Array } => ({
-  base: encoder.encode(JSON.stringify(state.base)),
-  recent: encoder.encode(JSON.stringify({ arrivals, told, ...keepInputs(state.recent) } satisfies Recent))
+  base: Buffer.from(JSON.stringify(state.base)),
+  recent: Buffer.from(JSON.stringify({ arrivals, told, ...keepInputs(state.recent) } satisfies Recent))
 })
 
 export interface EncodedAsset {

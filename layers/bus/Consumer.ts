@@ -21,12 +21,21 @@ export interface Outcome<R = never> {
   }>
   /** Runs in the loop's transaction. Refused for good: the loop halves the batch until one record is to blame (`Unstorable`). */
   readonly store?: Effect.Effect<void, DatabaseUnavailable | Poison, R>
+  /** In place of `store`: what is stored together with the rows of other partitions that have some at the same time. */
+  readonly rows?: Rows<R>
   /** Called when `store` is committed, before the partition goes on: what a service keeps in memory of its rows follows them here. */
   readonly stored?: () => void
   /** The partition ticks before its next batch, again and again as long as the ticks' outcomes ask for it. For what may be published
    * only once it is stored. */
   readonly tickAtOnce?: boolean
 }
+
+export interface Rows<R = never> {
+  readonly values: ReadonlyArray<unknown>
+  /** As {@link Outcome.store}, of the values of several batches, those of a partition in their order. The same for all batches. */
+  store(values: ReadonlyArray<unknown>): Effect.Effect<void, DatabaseUnavailable | Poison, R>
+}
+
 export interface Consumer<R = never> {
   readonly service: string // metric label and `dlq-stage`
   readonly group: string // argusiq.{service}, or argusiq.{service}.{purpose} where a service has several
@@ -37,6 +46,9 @@ export interface Consumer<R = never> {
   /** How long a partition that has just had a batch waits for more to come together: each batch has its price. 5; one that was idle
    * is handed out at once. */
   readonly maxWaitMillis?: number
+  /** While there is lag, a partition is handed out in parts that are no further ahead of the slowest, in received-at: for consumers
+   * whose partitions' outputs meet. Of partitions in one process; one that does not move is not waited for longer than 2 s. */
+  readonly maxDriftMicros?: number
   /** `partitionTime`: received-at of the last record while there is lag, else that of the groups feeding the partition, the clock only on
    * the first topic; never backwards. The same records, rows and configuration must
    * give the same outcome. `epoch`: of the partition's assignment; what a service remembers of the partition counts only within it. */

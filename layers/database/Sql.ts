@@ -6,9 +6,14 @@
  */
 import type { PgClient } from "@effect/sql-pg"
 import { Context } from "effect"
+import type { WithGuard } from "./guardedTransactions.ts"
+
+export interface PipelineClient extends PgClient.PgClient {
+  readonly withGuard: WithGuard
+}
 
 export class OwnerSql extends Context.Service<OwnerSql, PgClient.PgClient>()("argusiq/layers/database/OwnerSql") {}
-export class PipelineSql extends Context.Service<PipelineSql, PgClient.PgClient>()(
+export class PipelineSql extends Context.Service<PipelineSql, PipelineClient>()(
   "argusiq/layers/database/PipelineSql"
 ) {}
 export class AppSql extends Context.Service<AppSql, PgClient.PgClient>()("argusiq/layers/database/AppSql") {}

@@ -1,8 +1,12 @@
 import { PgClient } from "@effect/sql-pg"
-import { type Context, Layer, type Redacted } from "effect"
+import { Effect, Layer, type Redacted } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { type SqlError } from "effect/sql/SqlError"
+import { makeWithGuard } from "./guardedTransactions.ts"
 import { AppSql, OwnerSql, PipelineSql } from "./Sql.ts"
+
+/** Of the pipeline's: up to five that a process keeps for its locks and for what it listens to, and one for what it asks. */
+const KEPT_CONNECTIONS = 6
 
 /** One role's pool. */
 export interface PoolOptions {
@@ -20,29 +24,36 @@ export interface PoolsOptions {
   readonly app: PoolOptions
 }
 
-/** The three pools. Connections open when first used. Never multiplexed: a tenant's transaction has its connection alone. */
+/** The three pools. Connections open when first used. A tenant's transaction has its connection alone. */
 export const pools = (options: PoolsOptions): Layer.Layer<OwnerSql | PipelineSql | AppSql, SqlError> =>
   Layer.mergeAll(
-    pool(OwnerSql, "owner", options.owner),
-    pool(PipelineSql, "pipeline", options.pipeline),
-    pool(AppSql, "app", options.app)
-  )
-
-const pool = <Self>(service: Context.Key<Self, PgClient.PgClient>, name: string, options: PoolOptions) =>
-  Layer.effect(
-    service,
-    PgClient.make({
-      url: options.url,
-      maxConnections: options.maxConnections,
-      applicationName: `argusiq-${name}`,
-      multiplex: false,
-      connectTimeout: "5 seconds",
-      keepAlive: "30 seconds",
-      startupParameters: {
-        statement_timeout: String(options.statementTimeout),
-        // A transaction that its client has forgotten would hold its locks for good.
-        idle_in_transaction_session_timeout: "60000",
-        ...(options.role === undefined ? {} : { role: options.role })
-      }
-    })
+    Layer.effect(OwnerSql, client("owner", options.owner)),
+    Layer.effect(PipelineSql, pipelineClient(options.pipeline)),
+    Layer.effect(AppSql, client("app", options.app))
   ).pipe(Layer.provide(Reactivity.layer))
+
+const client = (name: string, options: PoolOptions) => PgClient.make(configOf(name, options))
+
+const pipelineClient = Effect.fnUntraced(function* (options: PoolOptions) {
+  const { maxConnections } = options
+  const guarded = Math.max(1, Math.min(maxConnections >> 1, maxConnections - KEPT_CONNECTIONS))
+  const sql = yield* client("pipeline", { ...options, maxConnections: Math.max(1, maxConnections - guarded) })
+  const withGuard = yield* makeWithGuard(sql, configOf("pipeline", { ...options, maxConnections: guarded }))
+  return Object.assign(sql, { withGuard })
+})
+
+const configOf = (name: string, options: PoolOptions) =>
+  ({
+    url: options.url,
+    maxConnections: options.maxConnections,
+    applicationName: `argusiq-${name}`,
+    multiplex: false,
+    connectTimeout: "5 seconds",
+    keepAlive: "30 seconds",
+    startupParameters: {
+      statement_timeout: String(options.statementTimeout),
+      // A transaction that its client has forgotten would hold its locks for good.
+      idle_in_transaction_session_timeout: "60000",
+      ...(options.role === undefined ? {} : { role: options.role })
+    }
+  }) as const

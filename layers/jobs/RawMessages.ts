@@ -136,6 +136,10 @@ const second = 1_000_000
 const widest = 21_600 * second
 const narrowest = second / 100
 
+/** How many devices everybody has. */
+export const countDevices = (sql: SqlClient.SqlClient) =>
+  Effect.map(sql<{ devices: number }>`select count(*)::int as devices from devices`, ([row]) => row?.devices ?? 0)
+
 /** Reads on and on; remembers how wide a span of time holds a page. */
 export class RawReader {
   readonly #sql: SqlClient.SqlClient

@@ -5,7 +5,8 @@
  * Writers of live readings go on meanwhile. Both take the rows of `entity_latest` in the order of entities, then those of
  * `device_status`; a writer that waits for one merges what it brings into what it finds here, and what one has stored is seen
  * by the statements that follow the lock. Entities whose latest values are all of a later time are not locked: live writers only
- * add to what is held there, so old messages and live ones do not wait for one another.
+ * add to what is held there. Nor are those that lose as many messages as they gain. So old messages and live ones do not wait for
+ * one another.
  * @module
  */
 import { type DatabaseUnavailable, type Poison } from "@argusiq/domain/errors.ts"
@@ -39,13 +40,30 @@ interface FrameRow {
   readonly source: string // the sending device: of a child its gateway
 }
 
-/** How many messages each entity loses, and each gateway. */
-const countsOf = (frames: ReadonlyArray<FrameRow>) => {
+/** Of how many messages frames are, by entity, and by gateway. */
+const countsOf = (frames: Iterable<Pick<FrameRow, "entity" | "message" | "source">>): ReadonlyMap<string, number> => {
   const messages = new Map<string, Set<string>>()
   for (const { entity, message, source } of frames) {
     for (const id of new Set([entity, source])) messages.set(id, (messages.get(id) ?? new Set()).add(message))
   }
-  return [...messages].map(([id, ofId]) => [id, ofId.size] as const)
+  return new Map(Array.from(messages, ([id, ofId]) => [id, ofId.size]))
+}
+
+/** Entities that are in as many messages as before; those of gateways' messages, which have transactions to end, are not told. */
+const unchangedOf = (
+  before: ReadonlyMap<string, number>,
+  messages: ReadonlyArray<NormalizedMessage>
+): ReadonlySet<string> => {
+  if (messages.some(isGatewayMessage)) return new Set()
+  const frames = messages.flatMap(({ messageId, readings }) =>
+    readings.map(({ deviceId, sourceGatewayId }) => ({
+      entity: deviceId,
+      message: messageId,
+      source: sourceGatewayId ?? deviceId
+    }))
+  )
+  const after = countsOf(frames)
+  return new Set(after.keys().filter((id) => after.get(id) === before.get(id)))
 }
 
 type Sql = SqlClient.SqlClient
@@ -140,15 +158,14 @@ export const swapReadings = Effect.fn("swapReadings")(function* (
       uuids(frames.map(({ reading }) => reading))
     ])
   }
-  const counts = countsOf(frames)
-  const counted = countedBy(messages)
+  const before = countsOf(frames)
+  const unchanged = unchangedOf(before, messages)
+  const counts = [...before].filter(([entity]) => !unchanged.has(entity))
+  const counted = [...countedBy(messages)].filter((id) => !unchanged.has(id))
   // Before the others are locked, or two writers could wait for one another.
-  if (counts.some(([entity]) => !counted.has(entity))) {
-    yield* sql.unsafe(statements.lockCountsStatement, [
-      uuids([...new Set([...counted, ...counts.map(([entity]) => entity)])])
-    ])
-  }
-  yield* store.storeReadings(messages, settled)
+  const everyone = new Set([...counted, ...counts.map(([entity]) => entity)])
+  if (everyone.size > counted.length) yield* sql.unsafe(statements.lockCountsStatement, [uuids([...everyone])])
+  yield* store.storeReadings(messages, { settled, counted: unchanged })
   if (counts.length > 0) {
     yield* sql.unsafe(statements.uncountStatement, [
       uuids(counts.map(([entity]) => entity)),

@@ -30,7 +30,8 @@ export interface DeviceLatest {
 
 /** A device in a batch. */
 export interface DeviceInBatch {
-  readonly lastSeen: number // index of the frame that was received last
+  /** Index of the frame that was received last; undefined: it was seen and counted before. */
+  readonly lastSeen: number | undefined
   /** Undefined: nothing in the batch can be its latest. */
   readonly latest: DeviceLatest | undefined
 }
@@ -95,10 +96,19 @@ const mergedOf = (readings: ReadonlyArray<Reading>, newest: number): MergedLates
   }
 }
 
-/** One for each device. Those of `settled` are known to hold newer values already. */
+/** What is known of devices before their readings are stored. */
+export interface KnownDevices {
+  /** Every metric that these readings bring is held at a later instant: latest values are neither looked at nor locked. */
+  readonly settled: ReadonlySet<string>
+  /** They were seen in these messages, and counted: their rows of `device_status` are neither looked at nor locked. */
+  readonly counted: ReadonlySet<string>
+}
+const nothingKnown: KnownDevices = { settled: new Set(), counted: new Set() }
+
+/** One for each device. */
 export const devicesOf = (
   frames: ReadonlyArray<Frame>,
-  settled: ReadonlySet<string> = new Set()
+  { counted, settled }: KnownDevices = nothingKnown
 ): ReadonlyArray<DeviceInBatch> => {
   const devices = new Map<string, { lastSeen: number; readonly moving: Array<number> }>()
   for (const [index, { message, reading }] of frames.entries()) {
@@ -112,8 +122,8 @@ export const devicesOf = (
     if (settled.has(reading.deviceId)) continue
     if (movesLatest(reading, message.receivedAt) && !isEmpty(reading.metrics)) device.moving.push(index)
   }
-  return Array.from(devices.values(), ({ lastSeen, moving }) => ({
-    lastSeen,
+  return Array.from(devices, ([deviceId, { lastSeen, moving }]) => ({
+    lastSeen: counted.has(deviceId) ? undefined : lastSeen,
     latest: moving.length === 0 ? undefined : latestOf(frames, moving)
   }))
 }

@@ -9,6 +9,7 @@ import { Context, Effect, Layer } from "effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { PipelineSql } from "../database/Sql.ts"
 import { Safeguards } from "../Safeguards.ts"
+import { type KnownDevices } from "./LatestReadings.ts"
 import { rawParameters, rawStatement } from "./rawStatement.ts"
 import { readingQuery, readingsWithFreshIds } from "./readingStatement.ts"
 
@@ -41,12 +42,11 @@ export class TelemetryStore extends Context.Service<
      * Stores the messages' readings in one statement: in the transaction that the fiber is in, else in its own. A reading that is
      * stored already stays as it is; latest values move only to newer instants; a message counts once in its device's
      * messages_total and in its gateway's, when the first of its readings is stored; with it the transaction of a gateway's
-     * message ends. Fails with Poison when one of the messages can never be stored. `settled`: devices of which every metric that
-     * these readings bring is held at a later instant; their latest values are neither looked at nor locked.
+     * message ends. Fails with Poison when one of the messages can never be stored.
      */
     storeReadings(
       messages: ReadonlyArray<NormalizedMessage>,
-      settled?: ReadonlySet<string>
+      known?: KnownDevices
     ): Effect.Effect<void, DatabaseUnavailable | Poison>
     /** Stores what is not there yet, by message id and received-at; else as `storeReadings`. */
     storeRaw(messages: ReadonlyArray<RawMessage>): Effect.Effect<void, DatabaseUnavailable | Poison>
@@ -60,10 +60,10 @@ export class TelemetryStore extends Context.Service<
       const run = (statement: string, parameters: ReadonlyArray<unknown>) =>
         sql.unsafe(statement, parameters).pipe(Effect.mapError(toStoreError), Effect.asVoid)
       return TelemetryStore.of({
-        storeReadings: (messages, settled) =>
+        storeReadings: (messages, known) =>
           Effect.suspend(() => {
             const stored = deduplicateReadings ? messages : readingsWithFreshIds(messages)
-            const query = readingQuery(stored, settled)
+            const query = readingQuery(stored, known)
             return query === undefined ? Effect.void : run(query.statement, query.parameters)
           }),
         storeRaw: (messages) =>

@@ -10,7 +10,7 @@ import { isGatewayMessage } from "@argusiq/domain/transactions.ts"
 import type { PgTypes } from "@effect/sql-pg"
 import { bigintegers, instants, integers, texts, uuids } from "./columns.ts"
 import { changesLatest, mergedLatest } from "./latestStatement.ts"
-import { devicesOf, type Frame } from "./LatestReadings.ts"
+import { devicesOf, type Frame, type KnownDevices } from "./LatestReadings.ts"
 import { endedTransactions } from "./transactionStatements.ts"
 
 /** Who was seen, when, and in how many messages that were not stored before. */
@@ -98,7 +98,7 @@ const framesOf = (messages: ReadonlyArray<NormalizedMessage>): ReadonlyArray<Fra
   messages.flatMap((message) => message.readings.map((reading) => ({ message, reading })))
 
 /** From 1 on, as PostgreSQL counts them. */
-const placeOf = (index: number) => index + 1
+const placeOf = (index: number | undefined) => (index === undefined ? null : index + 1)
 
 /** Each once: a batch may hold retries of several entries of one message. */
 const gatewayMessagesOf = (messages: ReadonlyArray<NormalizedMessage>): ReadonlyArray<NormalizedMessage> => [
@@ -119,27 +119,25 @@ export interface ReadingQuery {
   readonly parameters: ReadonlyArray<PgTypes.Parameter>
 }
 
-/** Undefined when there is nothing to store. Latest values of the devices of `settled` are left alone. */
+/** Undefined when there is nothing to store. */
 export const readingQuery = (
   messages: ReadonlyArray<NormalizedMessage>,
-  settled: ReadonlySet<string> = new Set()
+  known?: KnownDevices
 ): ReadingQuery | undefined => {
   const frames = framesOf(messages)
   const ofGateways = gatewayMessagesOf(messages)
   if (ofGateways.length > 0) {
-    const parameters = [...readingParameters(frames, settled), ...gatewayParameters(ofGateways)]
+    const parameters = [...readingParameters(frames, known), ...gatewayParameters(ofGateways)]
     return { statement: gatewayStatement, parameters }
   }
-  return frames.length === 0
-    ? undefined
-    : { statement: deviceStatement, parameters: readingParameters(frames, settled) }
+  return frames.length === 0 ? undefined : { statement: deviceStatement, parameters: readingParameters(frames, known) }
 }
 
 const readingParameters = (
   frames: ReadonlyArray<Frame>,
-  settled: ReadonlySet<string>
+  known: KnownDevices | undefined
 ): ReadonlyArray<PgTypes.Parameter> => {
-  const devices = devicesOf(frames, settled)
+  const devices = devicesOf(frames, known)
   return [
     uuids(frames.map(({ message }) => message.tenantId)),
     uuids(frames.map(({ reading }) => reading.deviceId)),
@@ -153,7 +151,7 @@ const readingParameters = (
     texts(frames.map(({ reading }) => optionalJsonText(reading.quality))),
     texts(frames.map(({ reading }) => optionalJsonText(reading.metadata))),
     integers(devices.map(({ lastSeen }) => placeOf(lastSeen))),
-    integers(devices.map(({ latest }) => (latest === undefined ? null : placeOf(latest.newest)))),
+    integers(devices.map(({ latest }) => placeOf(latest?.newest))),
     bigintegers(devices.map(({ latest }) => latest?.keysHash ?? null)),
     texts(devices.map(({ latest }) => optionalJsonText(latest?.merged?.metrics))),
     texts(devices.map(({ latest }) => optionalJsonText(latest?.merged?.quality))),

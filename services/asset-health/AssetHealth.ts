@@ -6,10 +6,10 @@
  * The base of a state moves only then, so that a rebuild, which replaces it, and this process speak of the same one.
  * @module
  */
-import { parseRecord } from "@argusiq/domain/record-json.ts"
 import { type AssetReading } from "@argusiq/domain/asset/asset-reading.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
 import { Topics } from "@argusiq/domain/topics.ts"
+import { savingPause } from "@argusiq/domain/saving-pause.ts"
 import { type AssetBatch, storeAssets } from "@argusiq/layers/asset-state/AssetStore.ts"
 import {
   encodeAsset,
@@ -34,10 +34,11 @@ import { AssetProfiles } from "@argusiq/layers/profiles/AssetProfiles.ts"
 import { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
 import { withExpressions } from "@argusiq/layers/sandbox/withExpressions.ts"
 import { Clock, Context, Effect, Metric, Result } from "effect"
-import { SERVICE } from "./AssetMapping.ts"
+import { MAX_DRIFT_MICROS, SERVICE } from "./AssetMapping.ts"
 import { Failpoints } from "./Failpoints.ts"
 import { foldAsset, type FoldedAsset, type KnownAssets, rebaseAsset, retellAsset, settleAsset } from "./foldAssets.ts"
 import { makeOwnedAssets, type OwnedPartition } from "./OwnedAssets.ts"
+import { readAssetReading } from "./readAssetReading.ts"
 import { commonHeaders, tell } from "./told.ts"
 
 const counter = (name: string) =>
@@ -63,7 +64,7 @@ const open = (records: ReadonlyArray<StoredRecord>) => {
   const arrived = new Map<string, Arrived>()
   const deadLetters: Array<Outcome["deadLetters"][number]> = []
   for (const record of records) {
-    const read = parseRecord<AssetReading>(record, "an asset's reading")
+    const read = readAssetReading(record)
     if (Result.isFailure(read)) {
       deadLetters.push({ record, error: read.failure })
       continue
@@ -87,6 +88,7 @@ export const assetHealth: Effect.Effect<Consumer, never, AssetProfiles | Bus | P
     const sandbox = yield* Sandbox
     const reach = yield* Failpoints
     const saveInterval = yield* SaveInterval
+    const clock = yield* Clock.Clock
 
     /** The assets, their parents, and the types of both. */
     const know = Effect.fnUntraced(function* (assetIds: Iterable<string>) {
@@ -113,11 +115,17 @@ export const assetHealth: Effect.Effect<Consumer, never, AssetProfiles | Bus | P
       const partition = yield* owned.of(batch, epoch)
       const { arrived, deadLetters } = open(batch.records)
       const { doubtful, doubtfulUntil } = partition
-      if (doubtfulUntil !== undefined) for (const assetId of arrived.keys()) doubtful.add(assetId)
+      if (doubtfulUntil !== undefined) {
+        for (const [assetId, { readings }] of arrived) {
+          const earliest = readings.reduce((least, { ts }) => Math.min(least, ts), doubtful.get(assetId) ?? Infinity)
+          doubtful.set(assetId, earliest)
+        }
+      }
       // Those whose last doubtful record this is have to be told of anew, whether or not it brings something of them.
       const isCertain = doubtfulUntil !== undefined && batch.next >= doubtfulUntil
       if (isCertain)
-        for (const assetId of doubtful) if (!arrived.has(assetId)) arrived.set(assetId, { readings: [], headers: [] })
+        for (const assetId of doubtful.keys())
+          if (!arrived.has(assetId)) arrived.set(assetId, { readings: [], headers: [] })
       const asked = Array.from(arrived, ([assetId, { readings }]) => ({
         assetId,
         tenantId: readings[0]?.tenantId ?? partition.assets.get(assetId)?.tenantId ?? ""
@@ -127,7 +135,7 @@ export const assetHealth: Effect.Effect<Consumer, never, AssetProfiles | Bus | P
       const folded = yield* withExpressions(sandbox, (evaluate) =>
         Array.from(arrived, ([assetId, { readings }]) => {
           const one = foldAsset(before.get(assetId)!, readings, known, evaluate)
-          return isCertain && one !== undefined ? retellAsset(one, known, evaluate) : one
+          return isCertain && one !== undefined ? retellAsset(one, known, evaluate, doubtful.get(assetId)!) : one
         })
       )
       const done = folded.filter((one): one is FoldedAsset => one !== undefined)
@@ -203,7 +211,7 @@ export const assetHealth: Effect.Effect<Consumer, never, AssetProfiles | Bus | P
     const save = Effect.fnUntraced(function* (at: TopicPartition, partition: OwnedPartition) {
       const now = yield* Clock.currentTimeMillis
       const { next, savedNext } = partition
-      if (next === undefined || next === savedNext || now - partition.savedAt < saveInterval) return nothing
+      if (next === undefined || next === savedNext || now - partition.savedAt < partition.saveEvery) return nothing
       const rebuilt = yield* takeRebuilt(partition, yield* revisionsOf(sql, [...partition.unsaved]))
       if (rebuilt !== undefined) return rebuilt
       const encoded = yield* encode(partition)
@@ -216,6 +224,7 @@ export const assetHealth: Effect.Effect<Consumer, never, AssetProfiles | Bus | P
         }),
         stored: () => {
           partition.savedAt = now
+          partition.saveEvery = savingPause(saveInterval, clock.currentTimeMillisUnsafe() - now)
           // A rebuild came in between: what it did is taken over first.
           if (!isSaved) return void (partition.savedAt = 0)
           for (const { asset } of encoded) partition.assets.set(asset.assetId, asset)
@@ -255,6 +264,7 @@ export const assetHealth: Effect.Effect<Consumer, never, AssetProfiles | Bus | P
       topics: [Topics.assetReadings],
       offsets: "postgres",
       maxWaitMillis: 100,
+      maxDriftMicros: MAX_DRIFT_MICROS,
       process,
       tick
     }

@@ -3,7 +3,7 @@
  * version of the asset's type in force then. Keyed by asset from here on.
  * @module
  */
-import { parseNormalized } from "@argusiq/domain/record-json.ts"
+import { parseNormalized, recordValue } from "@argusiq/domain/record-json.ts"
 import type { AssetProfile, Link } from "@argusiq/domain/asset/asset.ts"
 import type { DeviceAssetReading } from "@argusiq/domain/asset/asset-reading.ts"
 import type { AssetTypeProfile } from "@argusiq/domain/asset/asset-type.ts"
@@ -25,12 +25,12 @@ import { Effect, Metric, Result } from "effect"
 import { Failpoints } from "./Failpoints.ts"
 
 export const SERVICE = "asset-health"
+/** An asset's readings, and a parent's children, come through many partitions: while they catch up, not further apart than this. */
+export const MAX_DRIFT_MICROS = 60_000_000
 
 const mapped = Metric.withAttributes(Metric.counter("argusiq_asset_readings_total", { incremental: true }), {
   service: SERVICE
 })
-
-const encoder = new TextEncoder()
 
 interface Opened {
   readonly record: StoredRecord
@@ -142,7 +142,7 @@ export const assetMapping: Effect.Effect<Consumer, never, AssetProfiles | Pipeli
         publish.push({
           topic: Topics.assetReadings,
           key: reading.assetId,
-          value: encoder.encode(JSON.stringify(value)),
+          value: recordValue(value),
           headers
         })
       }
@@ -161,6 +161,7 @@ export const assetMapping: Effect.Effect<Consumer, never, AssetProfiles | Pipeli
     topics: [Topics.normalized],
     offsets: "bus",
     maxWaitMillis: 100,
+    maxDriftMicros: MAX_DRIFT_MICROS,
     process
   }
 })

@@ -3,7 +3,6 @@
  * the partition's offset when it is assigned, by reading again what came after the rows were saved.
  * @module
  */
-import { parseRecord } from "@argusiq/domain/record-json.ts"
 import type { AssetReading } from "@argusiq/domain/asset/asset-reading.ts"
 import { type Retryable } from "@argusiq/domain/errors.ts"
 import type { Instant } from "@argusiq/domain/ids.ts"
@@ -14,6 +13,7 @@ import { Bus, type StoredRecord, type TopicPartition } from "@argusiq/layers/bus
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { Clock, Effect, Result, Semaphore, Stream } from "effect"
 import { type KnownAssets, newAsset, recall, withTip } from "./foldAssets.ts"
+import { readAssetReading } from "./readAssetReading.ts"
 
 /** A partition under one assignment. */
 export interface OwnedPartition {
@@ -30,10 +30,12 @@ export interface OwnedPartition {
   candidates: ReadonlyArray<Candidate>
   /** Records before this offset may have been told of by the process that had the partition before; undefined: all is known. */
   doubtfulUntil: bigint | undefined
-  /** Whom those were of, as far as they are read. */
-  readonly doubtful: Set<string>
+  /** Whom those were of, as far as they are read, and when the earliest was measured. */
+  readonly doubtful: Map<string, Instant>
   /** Epoch milliseconds. */
   savedAt: number
+  /** Milliseconds from one time of saving to the next, at least. */
+  saveEvery: number
   usedAt: number
 }
 
@@ -64,7 +66,7 @@ export const makeOwnedAssets = Effect.fnUntraced(function* (
   const readAgain = Effect.fnUntraced(function* (at: TopicPartition, from: bigint, to: bigint) {
     const readings = new Map<string, Array<AssetReading>>()
     const take = (record: StoredRecord) => {
-      const read = parseRecord<AssetReading>(record, "an asset's reading")
+      const read = readAssetReading(record)
       if (Result.isFailure(read)) return // a dead letter by now
       const reading = read.success
       const others = readings.get(reading.assetId)
@@ -93,9 +95,10 @@ export const makeOwnedAssets = Effect.fnUntraced(function* (
       ahead: undefined,
       candidates: [],
       doubtfulUntil: read === undefined || read < end ? end : undefined,
-      doubtful: new Set(),
+      doubtful: new Map(),
       // Not all partitions at the same time: saving keeps the processor busy.
       savedAt: now - (saveInterval * at.partition) / PARTITIONS,
+      saveEvery: saveInterval,
       usedAt: now
     }
     if (read === undefined || (saved !== undefined && saved >= read)) return owned

@@ -12,12 +12,12 @@ import {
   quietAssetFold
 } from "@argusiq/domain/asset/asset-fold.ts"
 import type { AssetReading } from "@argusiq/domain/asset/asset-reading.ts"
-import { secondOf } from "@argusiq/domain/asset/child-view.ts"
+import { beginOfSecond, secondOf } from "@argusiq/domain/asset/child-view.ts"
 import { versionsOf } from "@argusiq/domain/asset/device-view.ts"
 import type { AssetTypeProfile } from "@argusiq/domain/asset/asset-type.ts"
 import type { Evaluate } from "@argusiq/domain/expression/expression.ts"
 import { DEFAULT_HORIZON_MICROS } from "@argusiq/domain/fold.ts"
-import { advance, BEFORE_ALL, emptyState, foldAll, rebase } from "@argusiq/domain/fold-state.ts"
+import { advance, BEFORE_ALL, emptyState, foldAll, placeAfter, rebase, toldSince } from "@argusiq/domain/fold-state.ts"
 import type { Instant } from "@argusiq/domain/ids.ts"
 import type { StoredAsset } from "@argusiq/layers/asset-state/foldRows.ts"
 
@@ -74,19 +74,15 @@ const noSeconds: FoldedAsset["seconds"] = new Map()
 
 /** Whether no reading of the second comes after this instant. */
 const isLastOfSecond = (recent: ReadonlyArray<AssetReading>, ts: Instant): boolean => {
-  for (let index = recent.length - 1; index >= 0; index--) {
-    const later = recent[index]!.ts
-    if (later <= ts) return true
-    if (secondOf(later) === secondOf(ts)) return false
-  }
-  return true
+  const next = recent[placeAfter(recent, ts)]
+  return next === undefined || secondOf(next.ts) !== secondOf(ts)
 }
 
 /** The last that is told of each second in which something has changed. */
 const secondsOf = (
   { parentId }: AssetProfile,
   fold: AssetFold,
-  { base, recent }: StoredAsset["state"],
+  state: StoredAsset["state"],
   changed: ReadonlyMap<string, AssetOutput>,
   retracted: ReadonlyArray<string>
 ): FoldedAsset["seconds"] => {
@@ -98,12 +94,12 @@ const secondsOf = (
     const before = seconds.get(second)
     if (before === undefined || before.ts < output.ts) seconds.set(second, output)
   }
-  const isPlain = retracted.length === 0 && seconds.values().every((output) => isLastOfSecond(recent, output!.ts))
+  const isPlain = retracted.length === 0 && seconds.values().every((output) => isLastOfSecond(state.recent, output!.ts))
   if (isPlain) return seconds
   // Readings that tell nothing, and outputs that have not changed, lie in these seconds: all of them tell which is the last.
-  const { told } = foldAll(fold, recent, undefined, base)
+  const first = seconds.keys().reduce((earliest, second) => Math.min(earliest, second))
   const last = new Map<Instant, AssetOutput>()
-  for (const output of told.values()) {
+  for (const output of toldSince(fold, state, beginOfSecond(first)).values()) {
     const before = last.get(secondOf(output.ts))
     if (before === undefined || before.ts < output.ts) last.set(secondOf(output.ts), output)
   }
@@ -130,29 +126,37 @@ export const foldAsset = (
 }
 
 /**
- * All that is the case, told again under a higher revision, and taken back what could have been told by any of its readings: for
- * an asset of which nobody knows what was told of it, since a process ended after it was published and before that was stored.
+ * All that is the case from an instant on, told again under a higher revision, and taken back what could have been told by any of
+ * its readings since: for an asset of which nobody knows what was told of it, since a process ended after it was published and
+ * before that was stored.
+ * @param since the earliest reading that may have been told of: nothing before it comes of it
  */
-export const retellAsset = (folded: FoldedAsset, known: KnownAssets, evaluate: Evaluate): FoldedAsset => {
+export const retellAsset = (
+  folded: FoldedAsset,
+  known: KnownAssets,
+  evaluate: Evaluate,
+  since: Instant
+): FoldedAsset => {
   const { asset, profile } = folded
   const fold = foldOf(profile, known, evaluate)
   if (fold === undefined) return folded
-  const { base, recent } = asset.state
-  const { told } = foldAll(fold, recent, undefined, base)
-  const possible = new Set([...recent.map(({ ts }) => String(ts)), ...folded.retracted])
+  const told = new Map<string, AssetOutput>()
+  for (const [ts, output] of toldSince(fold, asset.state, since)) if (output.ts >= since) told.set(ts, output)
+  const possible = new Set(folded.retracted)
+  for (const { ts } of asset.state.recent) if (ts >= since) possible.add(String(ts))
   const retracted = [...possible].filter((ts) => !told.has(ts))
   const seconds = secondsOf(profile, fold, asset.state, told, retracted)
   return { ...folded, asset: { ...asset, arrivals: asset.arrivals + 1 }, changed: told, retracted, seconds }
 }
 
-/** Takes in what was read and told before: for a partition that is taken over. */
+/** Takes in what was read and told before: for a partition that is taken over. The trail would not know what was told. */
 export const recall = (before: StoredAsset, readings: ReadonlyArray<AssetReading>, known: KnownAssets): StoredAsset => {
   const profile = known.assets.get(before.assetId)
   const fold = profile && quietFoldOf(profile, known)
   if (fold === undefined) return before
   const usable = readings.filter((reading) => !isAhead(reading))
   const { state } = advance(fold, before.state, usable, takeIn)
-  return { ...before, state, arrivals: before.arrivals + usable.length }
+  return { ...before, state: { ...state }, arrivals: before.arrivals + usable.length }
 }
 
 /** The tip of an asset as it was loaded. */

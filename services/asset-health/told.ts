@@ -9,15 +9,13 @@ import { childReadingId, rolledUp } from "@argusiq/domain/asset/child-view.ts"
 import { versionsOf } from "@argusiq/domain/asset/device-view.ts"
 import type { AssetId, Instant, ReadingId, TenantId } from "@argusiq/domain/ids.ts"
 import type { MetricValue } from "@argusiq/domain/readings.ts"
+import { recordValue } from "@argusiq/domain/record-json.ts"
 import { Topics } from "@argusiq/domain/topics.ts"
 import { uuidV5 } from "@argusiq/domain/uuid.ts"
 import type { AssetBatch } from "@argusiq/layers/asset-state/AssetStore.ts"
 import type { AsideReading, AssetFrame, GoneFrame } from "@argusiq/layers/asset-state/frameStatement.ts"
 import type { BusRecord } from "@argusiq/layers/bus/Bus.ts"
 import type { FoldedAsset, KnownAssets } from "./foldAssets.ts"
-
-const encoder = new TextEncoder()
-const encoded = (value: object) => encoder.encode(JSON.stringify(value))
 
 /** The identity of an asset's instant. */
 export const instantId = (assetId: string, ts: Instant | string): ReadingId => uuidV5(assetId, String(ts)) as ReadingId
@@ -80,7 +78,7 @@ const retractionOf = (
 const published = (telemetry: AssetTelemetry, common: Headers): BusRecord => ({
   topic: Topics.asset,
   key: telemetry.assetId,
-  value: encoded(telemetry),
+  value: recordValue(telemetry),
   headers: headersOf(common, telemetry.tenantId, telemetry.readingId, telemetry.receivedAt)
 })
 
@@ -131,7 +129,7 @@ const toParent = (
     return {
       topic: Topics.assetReadings,
       key: reading.assetId,
-      value: encoded(reading),
+      value: recordValue(reading),
       headers: headersOf(common, reading.tenantId, reading.readingId, reading.receivedAt)
     }
   })

@@ -20,7 +20,9 @@ const FORGOTTEN_AFTER_MILLIS = 60_000
 interface Held {
   fleet: Fleet | undefined
   /** Of the assignments that the fleet was read in, by topic. */
-  readonly epochs: Map<string, bigint>
+  epochs: ReadonlyMap<string, bigint>
+  /** Rises when a change is in the rows: what was read meanwhile may be without it. */
+  changes: number
   readonly loading: Semaphore.Semaphore
   usedAt: number
 }
@@ -36,17 +38,27 @@ export const makeFleets = Effect.fnUntraced(function* (types: Types) {
     let held = all.get(partition)
     if (held === undefined) {
       for (const [number, { usedAt }] of all) if (now - usedAt > FORGOTTEN_AFTER_MILLIS) all.delete(number)
-      held = { fleet: undefined, epochs: new Map(), loading: Semaphore.makeUnsafe(1), usedAt: now }
+      held = { fleet: undefined, epochs: new Map(), changes: 0, loading: Semaphore.makeUnsafe(1), usedAt: now }
       all.set(partition, held)
     }
     held.usedAt = now
     return held
   }
 
-  /** How far this group and the telemetry writer, whose rows tell when devices were last seen, are in a partition's messages. */
+  /**
+   * How far this group and the telemetry writer, whose rows tell when devices were last seen, are in a partition's messages, and
+   * of which assignments the partition is.
+   */
   const positionsOf = Effect.fnUntraced(function* (partition: number) {
-    const rows = yield* sql<{ group: string; topic: string; next: bigint | null; time: bigint | null }>`
-      select "group", topic, next, (extract(epoch from partition_time) * 1000000)::bigint as time from consumer_offsets
+    const rows = yield* sql<{
+      group: string
+      topic: string
+      next: bigint | null
+      time: bigint | null
+      epoch: bigint
+    }>`
+      select "group", topic, next, epoch, (extract(epoch from partition_time) * 1000000)::bigint as time
+      from consumer_offsets
       where topic in (${Topics.normalized}, ${Topics.connections}) and partition = ${partition} and log_id = ${bus.logId}
         and "group" in (${Groups.eventEngine}, ${Groups.telemetryWriter})
     `.pipe(Effect.mapError((cause) => new DatabaseUnavailable({ cause })))
@@ -56,19 +68,22 @@ export const makeFleets = Effect.fnUntraced(function* (types: Types) {
       ours: ours?.next ?? 0n,
       writers: of(Groups.telemetryWriter, Topics.normalized)?.next ?? 0n,
       time: Number(ours?.time ?? 0),
-      connectionsTime: Number(of(Groups.eventEngine, Topics.connections)?.time ?? 0)
+      connectionsTime: Number(of(Groups.eventEngine, Topics.connections)?.time ?? 0),
+      epochs: new Map(
+        rows.filter(({ group }) => group === Groups.eventEngine).map(({ epoch, topic }) => [topic, epoch] as const)
+      )
     }
   })
 
   const load = Effect.fnUntraced(function* (partition: number) {
-    const { connectionsTime, ours, time, writers } = yield* positionsOf(partition)
+    const { connectionsTime, epochs, ours, time, writers } = yield* positionsOf(partition)
     const stored = yield* loadConnections(sql, partition, time)
     yield* types.know(new Set(stored.map(({ deviceTypeId }) => deviceTypeId)), time)
     const fleet = new Fleet(partition, stored, types.offlineAfterSeconds)
     fleet.telemetryTime = time
     fleet.connectionsTime = connectionsTime
     fleet.learnOutages(yield* readAcceptance(sql))
-    if (fleet.size === 0 || writers >= ours) return fleet
+    if (fleet.size === 0 || writers >= ours) return { fleet, epochs }
     // What this group has read and the telemetry writer has not stored yet.
     yield* bus.read({ topic: Topics.normalized, partition }, writers, ours).pipe(
       Stream.runForEach((record) =>
@@ -78,7 +93,15 @@ export const makeFleets = Effect.fnUntraced(function* (types: Types) {
       ),
       Effect.catchTag("UnknownTopic", (unknown) => Effect.die(unknown))
     )
-    return fleet
+    return { fleet, epochs }
+  })
+
+  const loadUnchanged = Effect.fnUntraced(function* (held: Held, partition: number) {
+    for (;;) {
+      const before = held.changes
+      const loaded = yield* load(partition)
+      if (held.changes === before) return loaded
+    }
   })
 
   const current = (held: Held, { topic }: TopicPartition, epoch: bigint) =>
@@ -94,11 +117,11 @@ export const makeFleets = Effect.fnUntraced(function* (types: Types) {
         Effect.gen(function* () {
           const meanwhile = current(held, at, epoch)
           if (meanwhile !== undefined) return meanwhile
-          const loaded = yield* load(at.partition)
-          if (held.fleet !== undefined) loaded.recallAll(held.fleet)
-          held.fleet = loaded
-          held.epochs.set(at.topic, epoch)
-          return loaded
+          const loaded = yield* loadUnchanged(held, at.partition)
+          if (held.fleet !== undefined) loaded.fleet.recallAll(held.fleet)
+          held.fleet = loaded.fleet
+          held.epochs = new Map(loaded.epochs).set(at.topic, epoch)
+          return loaded.fleet
         })
       )
     })
@@ -108,7 +131,9 @@ export const makeFleets = Effect.fnUntraced(function* (types: Types) {
     /** A change of the fleet is in the rows. Where they were read before that, they are read again. */
     stored: (fleet: Fleet) => {
       const held = all.get(fleet.partition)
-      if (held !== undefined && held.fleet !== fleet) held.epochs.clear()
+      if (held === undefined) return
+      held.changes++
+      if (held.fleet !== fleet) held.epochs = new Map()
     },
     /** After the types were asked for again. */
     learnTypes: () => {

@@ -14,8 +14,14 @@ import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { step, type TakenJob } from "@argusiq/layers/jobs/JobQueue.ts"
-import { oldestRaw, positionBefore, RawReader, type Senders } from "@argusiq/layers/jobs/RawMessages.ts"
-import { Effect, Schema, Stream } from "effect"
+import {
+  oldestRaw,
+  positionBefore,
+  type RawPosition,
+  RawReader,
+  type Senders
+} from "@argusiq/layers/jobs/RawMessages.ts"
+import { Effect, Option, Schema, Stream } from "effect"
 import { type Throttle } from "./throttle.ts"
 
 /** Few enough that live messages behind them hardly wait. */
@@ -58,19 +64,27 @@ const fromCopy = Effect.fnUntraced(function* (job: TakenJob, parameters: ReplayP
   const sql = yield* PipelineSql
   const { from, to } = parameters
   const reader = new RawReader(sql, job.tenantId, sendersOf(parameters))
-  let position = decodeCopyCheckpoint(job.checkpoint) ?? positionBefore((yield* oldestRaw(sql, from)) ?? to)
+  const begun = decodeCopyCheckpoint(job.checkpoint) ?? positionBefore((yield* oldestRaw(sql, from)) ?? to)
   let progress = job.progress
-  while (position.receivedAt < to) {
-    const { messages, next } = yield* reader.page(position, to, AT_ONCE)
-    position = next
-    if (messages.length === 0) continue
-    yield* publish(
-      messages.map((message) => replayCopy(message, job.id, parameters)),
-      throttle
+  const pageAfter = (position: RawPosition) =>
+    Effect.map(reader.page(position, to, AT_ONCE), (page) => {
+      const following = page.next.receivedAt < to ? Option.some(page.next) : Option.none()
+      return [page.messages.length === 0 ? [] : [page], following] as const
+    })
+  if (begun.receivedAt >= to) return
+  yield* Stream.paginate(begun, pageAfter).pipe(
+    Stream.buffer({ capacity: 1 }), // the next page is read while this one is published
+    Stream.runForEach(({ messages, next }) =>
+      Effect.gen(function* () {
+        yield* publish(
+          messages.map((message) => replayCopy(message, job.id, parameters)),
+          throttle
+        )
+        progress += messages.length
+        yield* step(sql, job, progress, next)
+      })
     )
-    progress += messages.length
-    yield* step(sql, job, progress, position)
-  }
+  )
 })
 
 /** Whether a message's device is one that the replay is for. */

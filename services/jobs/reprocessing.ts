@@ -20,7 +20,7 @@ import {
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { makePauses } from "@argusiq/layers/bus/pauses.ts"
 import { findGenerations } from "@argusiq/layers/jobs/generations.ts"
-import { positionBefore, RawReader } from "@argusiq/layers/jobs/RawMessages.ts"
+import { countDevices, positionBefore, RawReader } from "@argusiq/layers/jobs/RawMessages.ts"
 import { type DeviceTypeVersions, Profiles } from "@argusiq/layers/profiles/Profiles.ts"
 import { compiledVersion, typesOfVersions } from "@argusiq/layers/profiles/stampedVersions.ts"
 import { Sandbox } from "@argusiq/layers/sandbox/Sandbox.ts"
@@ -46,13 +46,25 @@ export interface Reprocessed {
 
 export interface ReprocessedPage {
   readonly items: ReadonlyArray<Reprocessed>
-  /** Whose readings the messages give, under any version; undefined: those of gateways' children are among them. */
+  /** Whose readings the messages give, under any version, where that helps to find them; undefined: look at everybody's. */
   readonly devices: ReadonlyArray<string> | undefined
 }
 
 /** What opening a message counts among the entries after which others get a turn. */
 const PAUSE_COST = 20
 const PAGE = { messages: 2_000, bytes: 4 * 1_048_576 }
+
+/** Frames of a week lie in one table. */
+const WEEK_MICROS = 604_800_000_000
+/** What a frame costs that is found by when it was received, against one found by its entity. */
+const COST_OF_SPAN = 6
+
+/**
+ * Whether fewer frames are looked through by going through all that these devices have in a week than through all that everybody
+ * has in the span of the page: the former where they are few of many, or speak seldom.
+ */
+const isFoundByDevice = (devices: number, everybody: number, spanMicros: number): boolean =>
+  COST_OF_SPAN * spanMicros * everybody > WEEK_MICROS * devices
 
 type Types = ReadonlyMap<string, DeviceTypeVersions>
 
@@ -62,6 +74,8 @@ interface Opening {
   readonly open: ReturnType<typeof opening>
   readonly whole?: Underway["whole"]
 }
+
+const spanOf = (page: ReadonlyArray<RawCopy>) => (page.at(-1)?.receivedAt ?? 0) - (page[0]?.receivedAt ?? 0)
 
 /** In which all readings are the sender's. */
 const ownModes: ReadonlySet<string | undefined> = new Set(["endpoint", "rtu_multiport"])
@@ -76,6 +90,7 @@ export const makeReprocessing = Effect.fnUntraced(function* (tenantId: string, p
   const sandbox = yield* Sandbox
   const childrenOf = yield* makeChildren
   const assemblies = new Map<string, ChunkAssembly>()
+  const everybody = yield* countDevices(sql)
 
   const chosen = { deviceTypeId: parameters.deviceTypeId, number: parameters.version }
   yield* Effect.fromResult(compiledVersion(chosen, yield* typesOfVersions(profiles, [chosen])))
@@ -164,7 +179,10 @@ export const makeReprocessing = Effect.fnUntraced(function* (tenantId: string, p
       types.get(deviceTypeId)?.versions.every(({ compiled }) => ownModes.has(modeOf(compiled))) === true
     return {
       items: yield* complete(underway, types),
-      devices: devices.values().every(isOwn) ? [...devices.keys()] : undefined
+      devices:
+        isFoundByDevice(devices.size, everybody, spanOf(page)) && devices.values().every(isOwn)
+          ? [...devices.keys()]
+          : undefined
     } satisfies ReprocessedPage
   })
 

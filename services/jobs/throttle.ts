@@ -20,9 +20,9 @@ export const perSecond = Config.Number("JOBS_MESSAGES_PER_SECOND").pipe(
 const storing = [Groups.dispatcher, Groups.chunker, Groups.demux, Groups.normalizer, Groups.telemetryWriter]
 /**
  * Records waiting for those groups, together, from which on a job waits too. What a replay publishes waits there as well: at
- * 10,000 messages per second this many are a tenth of a second for whoever comes behind them.
+ * 8,000 messages per second this many are a tenth of a second for whoever comes behind them.
  */
-const MOST_WAITING = 2_000
+const MOST_WAITING = 800
 /** The same for each of the other groups, which let records gather for a while before they take them. */
 const MOST_GATHERED = 10_000
 

@@ -53,12 +53,13 @@ const isOurs = ({ headers, topic }: StoredRecord) =>
 export const rawWriter: Effect.Effect<Consumer, never, TelemetryStore> = Effect.gen(function* () {
   const store = yield* TelemetryStore
   const count = storedMetrics("telemetry_raw")
+  const storeAll = (messages: ReadonlyArray<RawMessage>) =>
+    Effect.andThen(store.storeRaw(messages), count(messages.length, messages))
 
   const process: Consumer["process"] = ({ records }) =>
     Effect.sync(() => {
       const messages: Array<RawMessage> = []
       const deadLetters: Array<Outcome["deadLetters"][number]> = []
-      let receivedAt = Number.POSITIVE_INFINITY
       for (const record of records) {
         if (!isOurs(record)) continue
         const result = rawMessage(record)
@@ -67,14 +68,9 @@ export const rawWriter: Effect.Effect<Consumer, never, TelemetryStore> = Effect.
           continue
         }
         messages.push(result.success)
-        receivedAt = Math.min(receivedAt, result.success.receivedAt)
       }
       if (messages.length === 0) return { publish: [], deadLetters }
-      return {
-        publish: [],
-        deadLetters,
-        store: Effect.andThen(store.storeRaw(messages), count(messages.length, receivedAt))
-      }
+      return { publish: [], deadLetters, rows: { values: messages, store: storeAll } }
     })
 
   return {

@@ -35,13 +35,16 @@ const statementsOf = (messages: ReadonlyArray<NormalizedMessage>): ReadonlyArray
 export const writer: Effect.Effect<Consumer, never, TelemetryStore> = Effect.gen(function* () {
   const store = yield* TelemetryStore
   const count = storedMetrics("telemetry_frames")
+  const storeAll = (messages: ReadonlyArray<NormalizedMessage>) => {
+    const readings = messages.reduce((sum, message) => sum + message.readings.length, 0)
+    const stored = Effect.forEach(statementsOf(messages), (part) => store.storeReadings(part), { discard: true })
+    return Effect.andThen(stored, count(readings, messages))
+  }
 
   const process: Consumer["process"] = Effect.fnUntraced(function* ({ records }) {
     const messages: Array<NormalizedMessage> = []
     const deadLetters: Array<Outcome["deadLetters"][number]> = []
     const pause = makePauses()
-    let readings = 0
-    let receivedAt = Number.POSITIVE_INFINITY
     for (const record of records) {
       const result = parseNormalized(record)
       if (Result.isFailure(result)) {
@@ -50,13 +53,10 @@ export const writer: Effect.Effect<Consumer, never, TelemetryStore> = Effect.gen
       }
       const message = result.success
       messages.push(message)
-      readings += message.readings.length
-      receivedAt = Math.min(receivedAt, message.receivedAt)
       yield* pause(message.readings.length)
     }
     if (messages.length === 0) return { publish: [], deadLetters }
-    const stored = Effect.forEach(statementsOf(messages), (part) => store.storeReadings(part), { discard: true })
-    return { publish: [], deadLetters, store: Effect.andThen(stored, count(readings, receivedAt)) }
+    return { publish: [], deadLetters, rows: { values: messages, store: storeAll } }
   })
 
   return {

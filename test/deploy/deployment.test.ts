@@ -140,6 +140,21 @@ describe("the Dockerfile", () => {
     for (const folder of folders) assert.include(dockerfile, `COPY ${folder}/package.json ${folder}/`)
   })
 
+  it("finds in its build context all that it copies", () => {
+    const [everything, ...patterns] = read(".dockerignore").split("\n")
+    assert.strictEqual(everything, "*")
+    const passed = patterns.flatMap((line) => (line.startsWith("!") ? [line.slice(1)] : []))
+    const copies = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, from = ""]) => from.split(" "))
+    assert.isAbove(copies.length, 0)
+    for (const path of copies) {
+      assert.isTrue(existsSync(join(root, path)), path)
+      assert.isTrue(
+        passed.some((folder) => path === folder || path.startsWith(`${folder}/`)),
+        `.dockerignore lets ${path} through`
+      )
+    }
+  })
+
   it("runs the platform as a user without rights, on the Node that the checkout has", () => {
     const { dependencies } = JSON.parse(read("package.json")) as { readonly dependencies: { readonly node: string } }
     assert.include(dockerfile, `ARG BASE_IMAGE=node:${dependencies.node}-`)

@@ -63,15 +63,15 @@ const randomOf = (seed: number) => {
   }
 }
 
-/** In the order of arrival: each at most `late` after its time, some twice, some corrected by a revision or taken out. */
-const arrivals = (seed: number) => {
+/** In the order of arrival: each less than `late` seconds after its time, some twice, some corrected by a revision or taken out. */
+const arrivals = (seed: number, { count = 120, late = 29 } = {}) => {
   const random = randomOf(seed)
   const inputs: Array<{ readonly at: number; readonly input: Input }> = []
   let ts = 1_000 * SECOND
-  for (let number = 0; number < 120; number++) {
+  for (let number = 0; number < count; number++) {
     ts += random(6) * SECOND
     const one: Input = { ts, readingId: id(random(10_000)) + ":" + id(number), value: random(10) }
-    const arrive = (input: Input) => inputs.push({ at: ts + random(29) * SECOND, input })
+    const arrive = (input: Input) => inputs.push({ at: ts + random(late) * SECOND, input })
     arrive(one)
     if (random(5) === 0) arrive(one)
     if (random(8) === 0) arrive({ ...one, value: random(10), revision: 1 })
@@ -93,7 +93,8 @@ const straight = (inputs: ReadonlyArray<Input>, until: number) => {
   return foldAll(fold, sorted, until)
 }
 
-const run = (inputs: ReadonlyArray<Input>, seed: number, horizonMicros = 30 * SECOND) => {
+/** @param restarts one in so many batches is followed by one */
+const run = (inputs: ReadonlyArray<Input>, seed: number, { horizonMicros = 30 * SECOND, restarts = 4 } = {}) => {
   const random = randomOf(seed + 1)
   let state = emptyState(fold)
   const told = new Map<string, Output>()
@@ -123,7 +124,7 @@ const run = (inputs: ReadonlyArray<Input>, seed: number, horizonMicros = 30 * SE
     // Time never passes beyond what may still come in order.
     const newest = Math.max(...inputs.slice(0, from).map(({ ts }) => ts))
     take(batch, random(2) === 0 ? undefined : newest + random(3) * SECOND)
-    if (random(4) === 0) state = JSON.parse(JSON.stringify(state)) as FoldState<State, Input>
+    if (random(restarts) === 0) state = JSON.parse(JSON.stringify(state)) as FoldState<State, Input>
   }
   const end = Math.max(...inputs.map(({ ts }) => ts)) + 100 * SECOND
   take([], end)
@@ -146,9 +147,49 @@ describe("a fold run on what arrives", () => {
     { arbitrary: { runs: 300 } }
   )
 
+  it.prop(
+    "comes to the same however late its inputs are, on a way that is long remembered",
+    { seed: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2 ** 31 })) },
+    ({ seed }) => {
+      const inputs = arrivals(seed, { count: 400, late: 1 + (seed % 1_500) })
+      const { end, told } = run(inputs, seed, { horizonMicros: 10_000 * SECOND, restarts: 60 })
+      assert.deepStrictEqual(
+        new Map([...told].toSorted()),
+        new Map([...straight(inputs, end).told].toSorted()),
+        `seed ${seed}`
+      )
+    },
+    { arbitrary: { runs: 60 } }
+  )
+
+  it("steps over what comes after a late input, and not over the whole way", () => {
+    let steps = 0
+    const counting = {
+      ...fold,
+      step: (...given: Parameters<typeof fold.step>) => {
+        steps += 1
+        return fold.step(...given)
+      }
+    }
+    const far = { horizonMicros: 1e12, baseLimit: Infinity }
+    const length = 5_000
+    let state = emptyState(counting)
+    for (let from = 0; from < length; from += 10) {
+      const batch = Array.from({ length: 10 }, (_, index) => input(from + index, index))
+      state = advance(counting, state, batch, far).state
+    }
+    for (const distance of [0, 10, 50, 200, 1_000, 4_000, 30, 3_000, 500]) {
+      steps = 0
+      state = advance(counting, state, [input(length - distance - 0.5, 1)], far).state
+      // What was told since is computed again too, where it is older than a few seconds.
+      assert.isAtMost(steps, 3 * distance + 100, `${distance} before the tip`)
+    }
+    assert.deepStrictEqual(state.tip, refold(fold, state).tip)
+  })
+
   it("comes to something else with a horizon of zero: the disorder is real", () => {
     const seeds = Array.from({ length: 20 }, (_, index) => index + 1)
-    assert.isTrue(seeds.every((seed) => run(arrivals(seed), seed, 0).late > 0))
+    assert.isTrue(seeds.every((seed) => run(arrivals(seed), seed, { horizonMicros: 0 }).late > 0))
   })
 
   it("tells at once, and takes back what a late input disproves", () => {

@@ -118,7 +118,7 @@ describe("a cold room that gets warm", () => {
 
     assert.strictEqual(await platform.stop(), 0)
     await platform.start()
-    await send([{ timestamp: new Date().toISOString(), temperature: 4 }])
+    await send([{ timestamp: new Date().toISOString(), temperature: 6.5 }])
     const ended = await alarmOf("the end of the alarm", rule.id, ({ endedAt }) => endedAt !== null)
     assert.strictEqual(ended.id, raised.id)
     assert.strictEqual((await alarmsOf(rule.id)).length, 1)

@@ -19,15 +19,8 @@ import { connectSuperuser } from "../support/superuser.ts"
 import { ExternalPostgres } from "./ExternalPostgres.ts"
 import { startHttpSender } from "./httpSender.ts"
 import { inspectStages } from "./inspection.ts"
-import {
-  createLedgerType,
-  type Kill,
-  ledgerTypeConfig,
-  prepareDevices,
-  randomFrom,
-  readHoldings,
-  startSender
-} from "./kills.ts"
+import { createLedgerType, type Kill, ledgerTypeConfig, prepareDevices, readHoldings, startSender } from "./kills.ts"
+import { randomFrom } from "../support/random.ts"
 import { joined, judge, type Ledger, readLedger, total, type Verdict } from "./ledger.ts"
 
 export interface ClusterLoad {

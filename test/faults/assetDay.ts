@@ -12,6 +12,7 @@ import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import { Effect, Schema } from "effect"
 import { randomUUID } from "node:crypto"
 import { insertDevice, insertDeviceType, insertOrganization, publishVersion } from "../layers/profiles/registry.ts"
+import { randomFrom } from "../support/random.ts"
 
 export const SECOND = 1_000_000
 const HOUR = 3_600 * SECOND
@@ -24,17 +25,6 @@ export interface DayPlan {
   readonly hours: number
   /** Between two readings of a device, on average. */
   readonly everySeconds: number
-}
-
-/** Numbers from 0 to 1 that a seed decides (mulberry32). */
-export const randomOf = (seed: number) => {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
 }
 
 const machine = {
@@ -81,7 +71,7 @@ export interface SavedRule {
 /** Registers it, and gives its messages in the order in which they were received. The day ended a few minutes ago. */
 export const makeDay = Effect.fnUntraced(function* (plan: DayPlan) {
   const sql = yield* OwnerSql
-  const random = randomOf(plan.seed)
+  const random = randomFrom(plan.seed)
   const end = Math.floor(Date.now() / 1_000) * SECOND - 600 * SECOND
   const start = end - plan.hours * HOUR
   const at = (share: number) => start + Math.round(plan.hours * 3_600 * share) * SECOND

@@ -28,7 +28,7 @@ import { TelemetryStore } from "@argusiq/layers/telemetry/TelemetryStore.ts"
 import { Transactions } from "@argusiq/layers/telemetry/Transactions.ts"
 import { normalizer } from "@argusiq/normalizer/Normalizer.ts"
 import { writer } from "@argusiq/telemetry-writer/TelemetryWriter.ts"
-import { Effect, Layer, Redacted } from "effect"
+import { Clock, Effect, Layer, Redacted } from "effect"
 import type { AssetPipeline } from "./assetProcess.ts"
 
 const given = JSON.parse(process.argv[2]!) as AssetPipeline
@@ -71,6 +71,22 @@ const rules = {
   ...(given.horizonMicros !== undefined && { horizonMicros: given.horizonMicros })
 }
 
+const lastMillis = Math.floor((given.sentUntil ?? Infinity) / 1_000)
+
+/** For the first topic, which is the only one whose time the clock tells. */
+const untilLast = Effect.map(Clock.Clock, (clock): Clock.Clock => {
+  const millis = () => Math.min(clock.currentTimeMillisUnsafe(), lastMillis)
+  return {
+    currentTimeMillisUnsafe: millis,
+    currentTimeMillis: Effect.sync(millis),
+    currentTimeNanosUnsafe: () => clock.currentTimeNanosUnsafe(),
+    currentTimeNanos: clock.currentTimeNanos,
+    monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
+    monotonicTimeNanos: clock.monotonicTimeNanos,
+    sleep: (duration) => clock.sleep(duration)
+  }
+})
+
 const run = <E, R>(consumer: Effect.Effect<Consumer, E, R>) =>
   Effect.forkChild(Effect.flatMap(consumer, (one) => runConsumer(timed(one))))
 
@@ -98,14 +114,14 @@ const isQuiet = Effect.gen(function* () {
 const untilSettled = Effect.gen(function* () {
   const sql = yield* PipelineSql
   for (let calm = 0; calm < 5; calm = (yield* isQuiet) ? calm + 1 : 0) yield* Effect.sleep(100)
-  const since = new Date().toISOString()
+  const since = new Date(Math.min(Date.now(), lastMillis)).toISOString()
   for (;;) {
     const [row] = yield* sql<{ behind: number; unsettled: number }>`
       select (select count(*)::int from consumer_offsets where "group" = any(${`{${groups.join(",")}}`}::text[])
           and partition_time < ${since}::timestamptz) as behind,
         (select count(*)::int from alarms where not settled) as unsettled`
     waitsFor = row
-    if (row!.behind === 0 && row!.unsettled === 0) break
+    if (row!.behind === 0 && (row!.unsettled === 0 || given.sentUntil !== undefined)) break
     yield* Effect.sleep(100)
   }
   // Two ticks of each partition.
@@ -125,7 +141,8 @@ await Effect.runPromise(
   Effect.gen(function* () {
     // Without the stages of gateways nobody knows how far time has come.
     yield* Effect.all([run(chunker), run(demux)])
-    yield* Effect.all([run(dispatcher), run(normalizer), run(writer), run(assetMapping), run(deviceRules(rules))])
+    yield* Effect.provideServiceEffect(run(dispatcher), Clock.Clock, untilLast)
+    yield* Effect.all([run(normalizer), run(writer), run(assetMapping), run(deviceRules(rules))])
     yield* Effect.all([run(Effect.provideService(assetHealth, SaveInterval, given.saveMillis)), run(assetRules(rules))])
     yield* untilSettled
   }).pipe(

@@ -2,6 +2,7 @@
  * The pipeline to assets and alarms as a process of its own, and what its end was.
  * @module
  */
+import type { Instant } from "@argusiq/domain/ids.ts"
 import { fileURLToPath } from "node:url"
 import { endOf } from "./endOf.ts"
 
@@ -15,6 +16,11 @@ export interface AssetPipeline {
   readonly place?: string
   readonly times?: number
   readonly killAfterMillis?: number
+  /**
+   * What is received later is not sent yet: time does not pass beyond it, as it would for a process that has nothing more to read,
+   * and it ends once it has come so far.
+   */
+  readonly sentUntil?: Instant
   readonly withinMillis?: number
   /** In a batch. */
   readonly maxRecords?: number

@@ -122,20 +122,25 @@ export const runAssets = Effect.fnUntraced(function* ({
   const day = yield* makeDay(plan)
   const directory = yield* freshDirectory
   const bus = LocalBus.layer({ directory, minFreeBytes: 0 }).pipe(Layer.orDie)
-  yield* Effect.gen(function* () {
-    const { publish } = yield* Bus
-    for (let from = 0; from < day.sent.length; from += publishedAtOnce) {
-      yield* publish(day.sent.slice(from, from + publishedAtOnce))
-    }
-  }).pipe(Effect.provide(Layer.fresh(bus)))
+  /** Each life has a part of the day before it, so that all stages have work wherever it ends. */
+  const inPart = Math.ceil(day.sent.length / (kills.length + 1))
+  const send = (part: number) =>
+    Effect.gen(function* () {
+      const { publish } = yield* Bus
+      const sent = day.sent.slice(part * inPart, (part + 1) * inPart)
+      for (let from = 0; from < sent.length; from += publishedAtOnce)
+        yield* publish(sent.slice(from, from + publishedAtOnce))
+      return { sentUntil: Math.max(...sent.map(({ headers }) => Number(headers["received-at"]))) }
+    }).pipe(Effect.provide(Layer.fresh(bus)))
   const life: AssetPipeline = { directory, url, maxRecords, saveMillis, withinMillis, ...control }
   const faults: Array<string> = []
   const hits = new Map<string, number>()
-  for (const { place, times } of kills) {
-    const end = yield* assetProcess({ ...life, place, times })
+  for (const [part, { place, times }] of kills.entries()) {
+    const end = yield* assetProcess({ ...life, ...(yield* send(part)), place, times })
     if (end === "SIGKILL") hits.set(place, (hits.get(place) ?? 0) + 1)
     else if (end !== "exit code 0") faults.push(`a process to be killed at ${place} ended with ${end}`)
   }
+  yield* send(kills.length)
   const end = yield* assetProcess(life)
   if (end !== "exit code 0") faults.push(`the last process ended with ${end}`)
   const live = yield* toldOf

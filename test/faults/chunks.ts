@@ -29,7 +29,7 @@ import { beaconsIn, insertGateways } from "../services/chunker/messages.ts"
 import { recordsOf } from "../services/dispatcher/topics.ts"
 import { beaconsOfMessage, ChunkLoad, gatewayIds, type SentMessage } from "./chunkLoad.ts"
 import { endOf } from "./endOf.ts"
-import { randomFrom } from "./kills.ts"
+import { randomFrom } from "../support/random.ts"
 
 export interface ChunkKillPlan {
   /** Where the process is killed, life after life. */

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { eventually } from "../support/PlatformProcess.ts"
 import { type ClusterLoad, type ClusterReport, ClusterUnderLoad } from "./ClusterUnderLoad.ts"
 import { describeKill, type Kill } from "./kills.ts"
+import { total } from "./ledger.ts"
 
 /** Of the services that share a process, one. */
 const processVictims = ["bridge", "dispatcher", "telemetry-writer", "api"] as const satisfies ReadonlyArray<ServiceName>
@@ -128,12 +129,12 @@ export const runClusterFreezes = async (
         kills.push(kill)
         print(`kill ${kills.length} ${describeKill(kill)}`)
       }
+      // Else the next round would freeze and kill processes that do nothing but wait for the session of those killed here.
+      const acknowledged = total(world.book().acknowledged)
+      await eventually("storing what was acknowledged until the end of a round", 240, async () =>
+        (await world.storedCount()) >= acknowledged ? true : undefined
+      )
     }
-    await eventually("readings being stored again", 120, async () => {
-      const before = await world.storedCount()
-      await sleep(1_000)
-      return (await world.storedCount()) > before ? true : undefined
-    })
   })
   return { ...report, kills }
 }

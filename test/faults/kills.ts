@@ -16,6 +16,7 @@ import { connectSuperuser } from "../support/superuser.ts"
 import { inspect, type Query, readTopic, withDatabase, withLog } from "./inspection.ts"
 import { type Holdings, judge, readLedger, total, type Verdict } from "./ledger.ts"
 import { type SenderPlan } from "./sender.ts"
+import { randomFrom } from "../support/random.ts"
 
 export type Victim = "platform" | "postgres" | "both"
 
@@ -51,14 +52,6 @@ export interface KillReport {
   readonly acknowledged: number
   readonly stored: number
   readonly verdict: Verdict
-}
-
-/** mulberry32: a small generator that gives the same numbers for the same seed. */
-export const randomFrom = (seed: number) => () => {
-  seed = (seed + 0x6d2b79f5) | 0
-  let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-  mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-  return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
 }
 
 export const startSender = (plan: SenderPlan) => {

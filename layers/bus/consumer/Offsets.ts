@@ -3,12 +3,10 @@
  * truth, moved in the transaction of the rows; for all groups it tells how far in time a partition is.
  * @module
  */
-import { Fenced } from "@argusiq/domain/errors.ts"
 import type { Instant } from "@argusiq/domain/ids.ts"
-import { isUuid } from "@argusiq/domain/uuid.ts"
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
-import type { Position, StoredRecord, TopicPartition } from "../Bus.ts"
+import type { Position, TopicPartition } from "../Bus.ts"
 import { unknown } from "./PartitionTime.ts"
 
 type Sql = SqlClient.SqlClient
@@ -80,54 +78,6 @@ export const rewind = (sql: Sql, group: string, positions: ReadonlyArray<Positio
       and held.next is not null and (held.next <> wanted.next or held.log_id <> ${logId})
     returning held.topic
   `.pipe(Effect.map((rows) => rows.length))
-}
-
-export interface Move extends Owned {
-  readonly from: bigint
-  readonly to: bigint
-  /** The record before `to`; absent when only time moves. */
-  readonly last: StoredRecord | undefined
-  readonly time: Instant
-}
-
-/**
- * Moves the offset on condition that nobody else did and that the partition is still ours. First in its transaction, which
- * it makes asynchronous: rows and offset are lost together or not at all, so a crash of the machine only repeats batches.
- * It holds the offset's row, so a zombie is refused before it writes anything.
- *
- * `false`: the offset was moved by this very call before, in a transaction whose commit was not answered.
- */
-export const move = (
-  sql: Sql,
-  { group, topic, partition, epoch, from, to, last, time }: Move,
-  /** {@link SafeguardSwitches.conditionalOffsets} */
-  conditional: boolean
-) => {
-  const messageId = last?.headers["message-id"]
-  const isOurs = conditional
-    ? sql`epoch = ${String(epoch)}::bigint and next = ${String(from)}::bigint`
-    : sql.literal("true")
-  const moved = sql`
-    update consumer_offsets set next = ${String(to)}::bigint,
-      last_message_id = case when ${last === undefined} then last_message_id
-        else ${messageId !== undefined && isUuid(messageId) ? messageId : null}::uuid end,
-      partition_time = greatest(partition_time,
-        timestamptz 'epoch' + nullif(${String(time)}::bigint, 0) * interval '1 microsecond')
-    where "group" = ${group} and topic = ${topic} and partition = ${partition} and ${isOurs}
-    returning set_config('synchronous_commit', 'off', true)`
-  return Effect.flatMap(moved, (rows) => {
-    if (rows.length === 1) return Effect.succeed(true)
-    return Effect.flatMap(
-      sql`
-        select from consumer_offsets
-        where "group" = ${group} and topic = ${topic} and partition = ${partition} and epoch = ${String(epoch)}::bigint
-          and next = ${String(to)}::bigint`,
-      (already): Effect.Effect<boolean, Fenced> =>
-        already.length === 1 && to !== from
-          ? Effect.succeed(false)
-          : Effect.fail(new Fenced({ group, topic, partition }))
-    )
-  })
 }
 
 export interface Progress extends TopicPartition {

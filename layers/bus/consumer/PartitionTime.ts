@@ -14,15 +14,17 @@ export const unknown: Instant = 0
 const tellsTime = ({ headers }: StoredRecord) =>
   headers["replay-job"] === undefined && headers["retry-of"] === undefined
 
-/** The time after these records: the latest received-at, however the records are cut into batches. */
-export const after = (time: Instant, records: ReadonlyArray<StoredRecord>): Instant => {
-  let latest = time
-  for (const record of records) {
-    const receivedAt = Number(record.headers["received-at"])
-    if (receivedAt > latest && Number.isSafeInteger(receivedAt) && tellsTime(record)) latest = receivedAt
-  }
-  return latest
+/** The later of the two. */
+const afterOne = (time: Instant, record: StoredRecord): Instant => {
+  const receivedAt = Number(record.headers["received-at"])
+  return receivedAt > time && Number.isSafeInteger(receivedAt) && tellsTime(record) ? receivedAt : time
 }
+
+/** Undefined: it tells no time. */
+export const receivedAtOf = (record: StoredRecord): Instant | undefined => afterOne(unknown, record) || undefined
+
+/** The time after these records: the latest received-at, however the records are cut into batches. */
+export const after = (time: Instant, records: ReadonlyArray<StoredRecord>): Instant => records.reduce(afterOne, time)
 
 /**
  * As {@link after} where records tell the time. They do not where every partition of the feeders writes here: the records of a

@@ -10,9 +10,11 @@ import { Safeguards } from "../../Safeguards.ts"
 import { CurrentMessageTracing } from "../../tracing/MessageTracing.ts"
 import { type Batch, Bus, type Subscription } from "../Bus.ts"
 import type { Consumer } from "../Consumer.ts"
+import { Alignment } from "./Alignment.ts"
 import { assign } from "./assign.ts"
 import * as ConsumerMetrics from "./ConsumerMetrics.ts"
 import { ConsumerStatus } from "./ConsumerStatus.ts"
+import { GroupCommit } from "./GroupCommit.ts"
 import type { Loop } from "./Loop.ts"
 import * as Offsets from "./Offsets.ts"
 import { Outages } from "./Outages.ts"
@@ -27,10 +29,12 @@ const batches = { maxRecords: 2_000, maxBytes: 16 * 1_048_576, maxWaitMillis: 5 
 export const run = Effect.fnUntraced(function* <R>(consumer: Consumer<R>) {
   const metrics = yield* ConsumerMetrics.make(consumer.service, consumer.group)
   const status = yield* ConsumerStatus
+  const sql = yield* PipelineSql
   const loop: Loop<R> = {
     consumer,
     bus: yield* Bus,
-    sql: yield* PipelineSql,
+    sql,
+    commits: yield* GroupCommit.make<R>(sql),
     safeguards: yield* Safeguards,
     metrics,
     status,
@@ -45,7 +49,9 @@ export const run = Effect.fnUntraced(function* <R>(consumer: Consumer<R>) {
 })
 
 const member = Effect.fnUntraced(function* <R>(loop: Loop<R>): Effect.fn.Return<never, UnknownTopic, R | Scope.Scope> {
+  yield* Effect.forkScoped(loop.commits.run)
   yield* Effect.forkScoped(pulse(loop))
+  yield* Effect.addFinalizer(() => Effect.sync(() => forget(loop)))
   while (true) {
     loop.rewound.closeUnsafe()
     yield* Effect.raceFirst(Effect.scoped(subscribe(loop)), untilRewound(loop)).pipe(
@@ -59,11 +65,16 @@ const member = Effect.fnUntraced(function* <R>(loop: Loop<R>): Effect.fn.Return<
           Effect.logWarning(`${loop.consumer.group} lost its subscription, the bus is unavailable: ${String(cause)}`)
       })
     )
-    for (const { at } of loop.partitions.values()) loop.status.remove(loop.consumer.group, at)
-    loop.partitions.clear()
+    forget(loop)
     yield* Effect.sleep("1 second")
   }
 })
+
+/** Its partitions are nobody's, or another's. */
+const forget = <R>({ consumer, partitions, status }: Loop<R>) => {
+  for (const { at } of partitions.values()) status.remove(consumer.group, at)
+  partitions.clear()
+}
 
 /** By then the bus has been sought too, and where that brought records they have ended the subscription already. */
 const REWOUND_FOR = "3 seconds"
@@ -85,7 +96,8 @@ const subscribe = <R>(loop: Loop<R>) => {
     startAt: (assigned) => assign(loop, assigned),
     ...(consumer.offsets === "postgres" ? { beforeCommit: flushRows(consumer.group, sql) } : {})
   }
-  return bus.subscribe(subscription, (batch: Batch) =>
+  const alignment = consumer.maxDriftMicros === undefined ? undefined : new Alignment(consumer.maxDriftMicros)
+  const handle = (batch: Batch) =>
     Effect.suspend(() => {
       const partition = partitions.get(keyOf(batch))
       if (partition === undefined) {
@@ -95,7 +107,7 @@ const subscribe = <R>(loop: Loop<R>) => {
         Effect.andThen(settleBatch(loop, partition, batch), tickIfWanted(loop, partition))
       )
     })
-  )
+  return bus.subscribe(subscription, alignment === undefined ? handle : (batch) => alignment.handle(batch, handle))
 }
 
 /**

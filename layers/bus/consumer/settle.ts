@@ -12,7 +12,7 @@ import type { Batch, StoredRecord } from "../Bus.ts"
 import type { Outcome } from "../Consumer.ts"
 import { goBackToSkipped, stopWhereRecordsAreMissing } from "./assign.ts"
 import type { Loop } from "./Loop.ts"
-import * as Offsets from "./Offsets.ts"
+import * as OffsetMoves from "./OffsetMoves.ts"
 import { type Broken, type Refused } from "./Outages.ts"
 import type { Partition } from "./Partition.ts"
 import * as PartitionTime from "./PartitionTime.ts"
@@ -141,10 +141,10 @@ const conclude = Effect.fnUntraced(function* <R>(
   if (loop.consumer.offsets === "postgres" && from !== undefined) {
     const { group } = loop.consumer
     const move = { ...partition.at, group, epoch: partition.epoch, from, to: slice.next, last: slice.last, time }
-    yield* loop.outages.persist(partition.at, store(loop, move, outcome.store))
+    yield* loop.outages.persist(partition.at, store(loop, move, outcome))
     partition.keptTime = time
-  } else if (outcome.store !== undefined) {
-    yield* loop.outages.persist(partition.at, loop.sql.withTransaction(outcome.store))
+  } else {
+    yield* loop.outages.persist(partition.at, storeRows(loop, outcome))
   }
   partition.next = slice.next
   partition.time = Math.max(partition.time, time)
@@ -152,14 +152,35 @@ const conclude = Effect.fnUntraced(function* <R>(
   if (outcome.tickAtOnce === true) partition.tickWanted = true
 })
 
-/** Rows and offset in one transaction; `false` from the move means that they are already there. */
-export const store = <R>(loop: Loop<R>, move: Offsets.Move, rows: Outcome<R>["store"]) => {
-  const { sql, safeguards } = loop
-  const moved = Offsets.move(sql, move, safeguards.conditionalOffsets)
-  if (rows === undefined) return Effect.asVoid(moved)
-  return safeguards.offsetWithRows
-    ? sql.withTransaction(Effect.flatMap(moved, (isNew) => (isNew ? rows : Effect.void)))
-    : Effect.andThen(moved, sql.withTransaction(rows))
+/** What is to be stored; undefined: nothing. */
+const storing = <R>({ rows, store }: Outcome<R>) => store ?? rows?.store(rows.values)
+
+/** The rows in a transaction of their own. */
+export const storeRows = <R>({ sql }: Loop<R>, outcome: Outcome<R>) => {
+  const rows = storing(outcome)
+  return rows === undefined ? Effect.void : sql.withTransaction(rows)
+}
+
+/**
+ * Rows and offset in one transaction, which several partitions share where they can. Where it was committed before, and its
+ * commit not answered, nothing is left to do.
+ */
+export const store = <R>(loop: Loop<R>, move: OffsetMoves.Move, outcome: Outcome<R>) => {
+  const { commits, safeguards } = loop
+  const alone = storeAlone(loop, move, storing(outcome))
+  if (outcome.store !== undefined || !safeguards.conditionalOffsets || !safeguards.offsetWithRows) return alone
+  return Effect.flatMap(commits.submit(move, outcome.rows), (answer) => (answer === "stored" ? Effect.void : alone))
+}
+
+const storeAlone = <R>({ safeguards, sql }: Loop<R>, move: OffsetMoves.Move, rows: Outcome<R>["store"]) => {
+  const moved = OffsetMoves.move(sql, move, safeguards.conditionalOffsets)
+  if (rows === undefined) return moved
+  if (!safeguards.offsetWithRows) return Effect.andThen(moved, sql.withTransaction(rows))
+  return Effect.catchIf(
+    sql.withGuard(OffsetMoves.moveOrFail(sql, move, safeguards.conditionalOffsets), rows),
+    OffsetMoves.isNotMoved,
+    () => OffsetMoves.moveBefore(sql, move)
+  )
 }
 
 /** Durable when it completes. Each of the two is repeated by itself, so that one that fails does not repeat the other. */

@@ -8,7 +8,7 @@ import type { Fenced } from "@argusiq/domain/errors.ts"
 import type { Loop } from "./Loop.ts"
 import { keyOf, type Partition } from "./Partition.ts"
 import { unknown } from "./PartitionTime.ts"
-import { publish, store } from "./settle.ts"
+import { publish, store, storeRows } from "./settle.ts"
 
 /** In the partition's turn. A tick that fails comes again with the next pulse. */
 export const tick = <R>(loop: Loop<R>, partition: Partition): Effect.Effect<void, Fenced, R> =>
@@ -34,13 +34,13 @@ const ticked = Effect.fnUntraced(function* <R>(loop: Loop<R>, partition: Partiti
       Effect.suspend(() => consumer.tick!(at, time, epoch))
     )
     yield* publish(loop, partition, outcome)
-    if (outcome.store !== undefined) {
+    if (outcome.store !== undefined || outcome.rows !== undefined) {
       if (consumer.offsets === "postgres" && next !== undefined) {
         const move = { ...at, group: consumer.group, epoch, from: next, to: next, last: undefined, time }
-        yield* outages.persist(at, store(loop, move, outcome.store))
+        yield* outages.persist(at, store(loop, move, outcome))
         partition.keptTime = time
       } else {
-        yield* outages.persist(at, loop.sql.withTransaction(outcome.store))
+        yield* outages.persist(at, storeRows(loop, outcome))
       }
     }
     outcome.stored?.()

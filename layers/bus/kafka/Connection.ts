@@ -5,16 +5,24 @@
  */
 import { type Broker, type ClientSettings, type Cluster, makeCluster, typeOf } from "./kafkajs.ts"
 
+/** A coordinator has moved, or reads what it has stored before it answers: seconds, on a busy machine. */
+const coordinatorErrors: ReadonlySet<string> = new Set([
+  "GROUP_LOAD_IN_PROGRESS",
+  "GROUP_COORDINATOR_NOT_AVAILABLE",
+  "NOT_COORDINATOR_FOR_GROUP"
+])
+
 /** Answers after which the same request is to be made again, of whoever leads by then. */
 const movedErrors: ReadonlySet<string> = new Set([
+  ...coordinatorErrors,
   "LEADER_NOT_AVAILABLE",
   "NOT_LEADER_FOR_PARTITION",
   "UNKNOWN_TOPIC_OR_PARTITION",
   "REPLICA_NOT_AVAILABLE",
-  "OFFSET_NOT_AVAILABLE",
-  "GROUP_COORDINATOR_NOT_AVAILABLE",
-  "NOT_COORDINATOR_FOR_GROUP"
+  "OFFSET_NOT_AVAILABLE"
 ])
+
+export const isCoordinatorAway = (error: unknown): boolean => coordinatorErrors.has(typeOf(error))
 
 /** Answers that are neither a matter of where to ask nor of the connection. */
 export const isAnswer = (error: unknown): boolean =>

@@ -3,8 +3,8 @@
  * @module
  */
 import type { StoredRecord, TopicPartition } from "../Bus.ts"
-import type { Connection } from "./Connection.ts"
-import type { Broker } from "./kafkajs.ts"
+import { type Connection, isCoordinatorAway } from "./Connection.ts"
+import { type Broker, protocolError } from "./kafkajs.ts"
 import { commitOffsets, keyOf, type Offset } from "./Membership.ts"
 import { appendedAtOf, decodeBatches } from "./recordBatch.ts"
 import { committedOffsets, fetch, logSizes, topicIds } from "./wire.ts"
@@ -12,6 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 
 const PAGE_BYTES = 4_194_304
 const TRIES = 4
+const COORDINATOR_TRIES = 15
 /** An answer that took longer may come from a broker that was frozen and has not heard yet that another leads by now. */
 const PROMPT_MILLIS = 1_500
 const OFFSET_OUT_OF_RANGE = 1
@@ -19,12 +20,10 @@ const OFFSET_OUT_OF_RANGE = 1
 export const EARLIEST = -2
 export const LATEST = -1
 
-/** In kafkajs' terms, so that it is asked again who coordinates. */
-class CoordinatorMoved extends Error {
-  readonly type = "NOT_COORDINATOR_FOR_GROUP"
-}
-
-/** Topics are named as Kafka knows them. Every call tries again for about a second and then throws. */
+/**
+ * Topics are named as Kafka knows them. Every call tries again for about a second, for ten where a group's coordinator is
+ * not ready, and then throws.
+ */
 export class LogReader {
   readonly #connection: Connection
   readonly #coordinators = new Map<string, Broker>()
@@ -38,7 +37,7 @@ export class LogReader {
       try {
         return await request()
       } catch (error) {
-        if (tries === TRIES) throw error
+        if (tries >= (isCoordinatorAway(error) ? COORDINATOR_TRIES : TRIES)) throw error
         await this.#connection.recover(error)
         await sleep(100 * tries)
       }
@@ -125,7 +124,7 @@ export class LogReader {
       // Asked for anew after any failure.
       this.#coordinators.delete(groupId)
       const { code, offsets } = await committedOffsets(coordinator, groupId)
-      if (code !== 0) throw new CoordinatorMoved(`${groupId}: its coordinator answered with error ${code}`)
+      if (code !== 0) throw protocolError(code)
       this.#coordinators.set(groupId, coordinator)
       return offsets.filter(({ offset }) => offset >= 0)
     })
@@ -144,7 +143,7 @@ export class LogReader {
     })
   }
 
-  /** Of a group without members. A coordinator may have moved, or have to read what it has stored before it answers. */
+  /** Of a group without members. */
   commit(groupId: string, offsets: ReadonlyArray<Offset>): Promise<unknown> {
     return this.#attempt(async () =>
       commitOffsets(await this.#connection.coordinator(groupId), groupId, -1, "", offsets)

@@ -144,10 +144,24 @@ class Subscriber<E, R> implements Running {
 
   readonly #started = (begun: ReadonlyArray<Offset>): Effect.Effect<void> =>
     Effect.gen({ self: this }, function* () {
-      if (begun.length > 0) yield* Effect.ignore(this.#membership.commit(begun))
+      if (begun.length > 0) {
+        yield* this.#membership.commit(begun).pipe(
+          Effect.onError(() => Effect.sync(() => this.#commitLater(begun))),
+          Effect.ignore
+        )
+      }
       this.#reading.wake()
       this.#handling.wake()
     })
+
+  /** With what is handled: until the group has an offset nobody knows what it has to read, nor misses what retention removes of it. */
+  #commitLater(begun: ReadonlyArray<Offset>): void {
+    for (const { topic, partition, offset } of begun) {
+      const one = this.#ownership.assigned.get(keyOf(topic, partition))
+      if (one !== undefined) one.handled ??= offset
+    }
+    this.#commits.wake()
+  }
 
   /** Starts as many batches as may run. */
   readonly #handOut = Effect.fnUntraced(function* (this: Subscriber<E, R>) {

@@ -127,6 +127,11 @@ export const makeCluster = (settings: ClientSettings): Cluster => {
 
 const require = createRequire(import.meta.url)
 
+/** What kafkajs would have thrown, for answers that are decoded without it. */
+export const { createErrorFromCode: protocolError } = require("kafkajs/src/protocol/error") as {
+  readonly createErrorFromCode: (code: number) => KafkaError
+}
+
 /** The bytes of a request, as kafkajs takes them. */
 interface Encoder {
   buf: Buffer

@@ -26,17 +26,17 @@ export const follow = <E, R>(
     if (unknown !== undefined) return yield* new UnknownTopic({ topic: unknown })
     const clock = yield* Clock.Clock
     const { maxBytes, maxRecords, skipAfterMillis = Infinity, skipped } = following
-    const followed = following.topics
-      .flatMap((topic) => log.partitionsOf(topic) ?? [])
-      .map((partition) => new Assigned(partition, partition.bounds.end))
     const handling = new Handling<Assigned, E, R>({
       subscription: following,
       handle,
       concurrency,
       succeeded: (assigned, next) => {
-        assigned.position = next
+        assigned.handledUpTo(next)
       }
     })
+    const followed = following.topics
+      .flatMap((topic) => log.partitionsOf(topic) ?? [])
+      .map((partition) => new Assigned(partition, partition.bounds.end, handling.wake))
 
     const skipTo = (assigned: Assigned, position: number) => {
       const { partition, topic } = assigned.partition
@@ -74,12 +74,12 @@ export const follow = <E, R>(
     })
     return yield* Effect.acquireUseRelease(
       Effect.sync(() => {
-        for (const { partition } of followed) partition.watchers.add(handling.wake)
+        for (const assigned of followed) assigned.partition.readers.add(assigned)
       }),
       () => Effect.andThen(following.started ?? Effect.void, handling.run(turn)),
       () =>
         Effect.suspend(() => {
-          for (const { partition } of followed) partition.watchers.delete(handling.wake)
+          for (const assigned of followed) assigned.partition.readers.delete(assigned)
           return handling.finish()
         })
     )

@@ -26,10 +26,15 @@ export class LogRetention extends Context.Service<
   { readonly run: Effect.Effect<RetentionReport, BusUnavailable> }
 >()("argusiq/layers/bus/local/LogRetention") {}
 
+const CONCURRENCY = 4
+
 export interface LogOptions {
   /** The topics to create; {@link topicTable} when absent. */
   readonly topics?: Iterable<Topic>
-  /** Batches of one subscription handled at the same time. Default 12. */
+  /**
+   * Batches of one subscription handled at the same time. Default 4: enough to work on some while others wait for the disk or
+   * for PostgreSQL. With more, each takes longer on the one thread, and what it has made outlives its collection.
+   */
   readonly concurrency?: number
   /** Groups that no longer exist: their offsets are dropped, so that they hold nothing back. */
   readonly forgetGroups?: ReadonlyArray<string>
@@ -113,8 +118,8 @@ export const makeLog = Effect.fn("LocalBus.makeLog")(function* (
     publish: (records) =>
       records.length === 0 ? Effect.void : Effect.callback((resume) => writer.publish(records, resume)),
     subscribe: (subscription, handle) =>
-      subscribe({ log, groups, concurrency: options.concurrency ?? 12 }, subscription, handle),
-    follow: (following, handle) => follow({ log, concurrency: options.concurrency ?? 12 }, following, handle),
+      subscribe({ log, groups, concurrency: options.concurrency ?? CONCURRENCY }, subscription, handle),
+    follow: (following, handle) => follow({ log, concurrency: options.concurrency ?? CONCURRENCY }, following, handle),
     read: (at, from, to) =>
       Stream.unwrap(
         Effect.map(partition(at), (found) =>

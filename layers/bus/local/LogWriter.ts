@@ -137,7 +137,7 @@ export class LogWriter {
     for (const [partition, bounds] of transaction?.bounds ?? []) partition.bounds = bounds
     for (const publish of publishes) publish.done(Exit.void)
     for (const change of changes) change.done(Exit.void)
-    for (const partition of transaction?.bounds.keys() ?? []) for (const watcher of partition.watchers) watcher()
+    for (const partition of transaction?.bounds.keys() ?? []) for (const reader of partition.readers) reader.wake()
   }
 
   /** Takes publishes from the queue up to the size of a commit, and answers those that cannot be appended. */
@@ -207,6 +207,7 @@ const append = (
 }
 
 const remember = ({ partition, record, encoded }: Appendable, offset: number, appendedAt: Instant): void => {
+  if (partition.readers.size === 0) return
   const { key, headers, value } = record
   partition.recent.add(
     offset,

@@ -2,7 +2,7 @@ import type { StoredRecord } from "../Bus.ts"
 
 /**
  * The newest durable records of one partition, as they were published: readers that keep up are spared the store and the
- * decoding. Bounded in bytes; what is not here is read from the store.
+ * decoding. Bounded in bytes, and by what they have handled; what is not here is read from the store.
  */
 export class RecentRecords {
   readonly #maxBytes: number
@@ -30,11 +30,23 @@ export class RecentRecords {
     this.#records.push(record)
     this.#sizes.push(size)
     this.#bytes += size
-    while (this.#bytes > this.#maxBytes) {
-      this.#bytes -= this.#sizes[this.#head] as number
-      this.#records[this.#head++] = undefined // else it would be kept until it is cut off
-      this.#first++
-    }
+    while (this.#bytes > this.#maxBytes) this.#dropOldest()
+    this.#cutOff()
+  }
+
+  /** Those below the offset are no longer needed. */
+  dropBefore(offset: number): void {
+    while (this.#first < offset && this.#head < this.#records.length) this.#dropOldest()
+    this.#cutOff()
+  }
+
+  #dropOldest(): void {
+    this.#bytes -= this.#sizes[this.#head] as number
+    this.#records[this.#head++] = undefined // else it would be kept until it is cut off
+    this.#first++
+  }
+
+  #cutOff(): void {
     if (this.#head > 1_024 && this.#head > this.#records.length / 2) {
       this.#records = this.#records.slice(this.#head)
       this.#sizes = this.#sizes.slice(this.#head)

@@ -8,7 +8,7 @@ import type { Batch, Subscription } from "../Bus.ts"
 import { Handling, OwnedPartition, type Ready } from "../Handling.ts"
 import { outOfLog } from "../startAt.ts"
 import type { ConsumerGroup, ConsumerGroups, Member } from "./ConsumerGroups.ts"
-import type { Log, Partition } from "./Log.ts"
+import type { Log, Partition, Reader } from "./Log.ts"
 import { startOffsets } from "./startOffsets.ts"
 
 export interface SubscriberOptions {
@@ -19,17 +19,24 @@ export interface SubscriberOptions {
 }
 
 /** A partition this subscription has. */
-export class Assigned extends OwnedPartition {
+export class Assigned extends OwnedPartition implements Reader {
   readonly partition: Partition
+  readonly wake: () => void
   /** Next offset to hand out. */
   position: number
   /** Appended-at of the record at the offset, the position when it was looked at. */
   #head: { readonly offset: number; readonly appendedAt: number } | undefined
 
-  constructor(partition: Partition, position: number) {
+  constructor(partition: Partition, position: number, wake: () => void) {
     super()
     this.partition = partition
     this.position = position
+    this.wake = wake
+  }
+
+  handledUpTo(next: number): void {
+    this.position = next
+    this.partition.forgetHandled()
   }
 
   /** Throws when the log's files are damaged. */
@@ -90,7 +97,7 @@ class Subscriber<E, R> implements Member {
       handle,
       concurrency,
       succeeded: (assigned: Assigned, next) => {
-        assigned.position = next
+        assigned.handledUpTo(next)
         if (subscription.beforeCommit === undefined) this.#group.commit(assigned.partition.slot, next)
         else assigned.handled = next
       }
@@ -125,7 +132,7 @@ class Subscriber<E, R> implements Member {
   readonly end = Effect.fnUntraced(function* (this: Subscriber<E, R>) {
     yield* this.#handling.finish()
     yield* Effect.interruptible(this.#commitHandled()).pipe(Effect.timeoutOption("2 seconds"), Effect.ignore)
-    for (const { partition } of this.#assigned.values()) partition.watchers.delete(this.wake)
+    for (const assigned of this.#assigned.values()) assigned.partition.readers.delete(assigned)
     this.#group.leave(this)
   })
 
@@ -157,7 +164,7 @@ class Subscriber<E, R> implements Member {
       if (share.has(slot)) continue
       yield* this.#handling.revoke([assigned])
       this.#assigned.delete(slot)
-      assigned.partition.watchers.delete(this.wake)
+      assigned.partition.readers.delete(assigned)
       this.#group.release(slot)
     }
     const gained = [...share].flatMap((slot) => {
@@ -169,10 +176,10 @@ class Subscriber<E, R> implements Member {
     for (const partition of gained) {
       const offset = this.#sought.get(partition.slot) ?? offsets.get(partition.slot)
       this.#sought.delete(partition.slot)
-      const assigned = new Assigned(partition, offset ?? 0)
+      const assigned = new Assigned(partition, offset ?? 0, this.wake)
       assigned.stopped = offset === undefined
       this.#assigned.set(partition.slot, assigned)
-      partition.watchers.add(this.wake)
+      partition.readers.add(assigned)
     }
   })
 

@@ -5,6 +5,7 @@
  */
 import type { Instant } from "@argusiq/domain/ids.ts"
 import { PARTITIONS } from "@argusiq/domain/topics.ts"
+import { savingPause } from "@argusiq/domain/saving-pause.ts"
 import type { TopicPartition } from "@argusiq/layers/bus/Bus.ts"
 import type { SavedRuleState } from "@argusiq/layers/alarms/RuleStates.ts"
 import type { Step, Unit } from "./Unit.ts"
@@ -18,6 +19,8 @@ const SAVED_AT_ONCE = 500
 interface Round {
   readonly next: bigint
   readonly waiting: Array<Unit>
+  /** So far. */
+  tookMillis: number
 }
 
 export interface Saving {
@@ -25,6 +28,7 @@ export interface Saving {
   readonly states: ReadonlyArray<SavedRuleState>
   /** With these all is saved that the partition had come to before this offset. */
   readonly upTo: bigint | undefined
+  readonly sinceMillis: number
 }
 
 export class OwnedUnits {
@@ -37,8 +41,10 @@ export class OwnedUnits {
   readonly #changed = new Set<Unit>()
   #round: Round | undefined
   #roundAt: number | undefined
+  /** The last round. */
+  #tookMillis = 0
   usedAt = 0
-  /** Up to when all is known of the units' entities and read here; where another stage makes their readings. */
+  /** Up to when all that another stage makes of the units' entities is known and read here: not before a tick has asked. */
   settledUntil: Instant = -Infinity
   /** A time up to which all is in the log before this offset. */
   ahead: { readonly time: Instant; readonly end: bigint } | undefined
@@ -70,23 +76,26 @@ export class OwnedUnits {
     if (this.#round === undefined) {
       // Not all partitions at the same time: saving keeps the processor busy.
       this.#roundAt ??= nowMillis - (intervalMillis * this.at.partition) / PARTITIONS
-      if (nowMillis - this.#roundAt < intervalMillis) return undefined
+      if (nowMillis - this.#roundAt < savingPause(intervalMillis, this.#tookMillis)) return undefined
       this.#roundAt = nowMillis
       if (this.#changed.size === 0 && this.next === this.#saved) return undefined
-      this.#round = { next: this.next, waiting: [...this.#changed] }
+      this.#round = { next: this.next, waiting: [...this.#changed], tookMillis: 0 }
     }
     const { next, waiting } = this.#round
     const units = waiting.slice(0, SAVED_AT_ONCE)
     const upTo = units.length === waiting.length ? next : undefined
-    return { units, states: units.map((unit) => unit.saved()), upTo }
+    return { units, states: units.map((unit) => unit.saved()), upTo, sinceMillis: nowMillis }
   }
 
-  saved({ units, upTo }: Saving): void {
+  saved({ sinceMillis, units, upTo }: Saving, nowMillis: number): void {
     for (const unit of units) this.#changed.delete(unit)
+    const round = this.#round
+    if (round !== undefined) round.tookMillis += nowMillis - sinceMillis
     if (upTo !== undefined) {
       this.#saved = upTo
+      this.#tookMillis = round?.tookMillis ?? 0
       this.#round = undefined
-    } else this.#round?.waiting.splice(0, units.length)
+    } else round?.waiting.splice(0, units.length)
     this.#forgetIdle()
   }
 

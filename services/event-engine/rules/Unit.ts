@@ -31,8 +31,6 @@ export interface Shared {
   readonly compile: (versions: ReadonlyArray<RuleVersion>) => ReadonlyArray<CompiledRule>
   readonly gaps: Parameters<typeof entityRules>[1]
   readonly horizonMicros: number
-  /** The base of no unit passes it. */
-  baseLimit: Instant
 }
 
 /** What a unit has come to, as of a commit. */
@@ -118,8 +116,11 @@ export class Unit {
     }
   }
 
-  /** What these come to, in any order; nothing is changed yet. */
-  step(inputs: ReadonlyArray<RuleInput>, partitionTime: Instant | undefined): Step {
+  /**
+   * What these come to, in any order; nothing is changed yet.
+   * @param baseLimit readings up to here may still be on their way for reasons that are ours
+   */
+  step(inputs: ReadonlyArray<RuleInput>, partitionTime: Instant | undefined, baseLimit: Instant): Step {
     const { live } = this.standing
     const last = inputs.reduce(
       (newest, { receivedAt, retracted, ts }) =>
@@ -128,7 +129,7 @@ export class Unit {
     )
     const until =
       partitionTime === undefined || last === undefined ? undefined : last.ts + partitionTime - last.receivedAt
-    const { baseLimit, horizonMicros } = this.#shared
+    const { horizonMicros } = this.#shared
     const advanced = advance(this.#fold, this.standing.state, inputs, {
       horizonMicros,
       baseLimit,
@@ -203,6 +204,5 @@ export class Unit {
 
 export const sharedOf = (given: Pick<Shared, "compile" | "gaps">, horizonMicros = DEFAULT_HORIZON_MICROS): Shared => ({
   ...given,
-  horizonMicros,
-  baseLimit: Infinity
+  horizonMicros
 })

@@ -2,19 +2,12 @@ import { csvRows } from "@argusiq/domain/bulk/csv-rows.ts"
 import { jsonRows } from "@argusiq/domain/bulk/json-rows.ts"
 import { type RowReader, type WrittenRow } from "@argusiq/domain/bulk/rows.ts"
 import { assert, describe, it } from "@effect/vitest"
+import { randomFrom } from "../../support/random.ts"
 
 const readWhole = (reader: RowReader, pieces: ReadonlyArray<string>): ReadonlyArray<WrittenRow> => [
   ...pieces.flatMap((piece) => reader.push(piece)),
   ...reader.end()
 ]
-
-/** The same numbers for the same seed (mulberry32). */
-const randomOf = (seed: number) => () => {
-  seed = (seed + 0x6d2b79f5) | 0
-  let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-  mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-  return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-}
 
 const cut = (text: string, random: () => number): ReadonlyArray<string> => {
   const pieces: Array<string> = []
@@ -50,7 +43,7 @@ const hard = [
 describe("rows of a JSON array", () => {
   it("are those of JSON.parse, wherever the text is cut", () => {
     const seed = Math.floor(Math.random() * 2 ** 31)
-    const random = randomOf(seed)
+    const random = randomFrom(seed)
     const pick = () => hard[Math.floor(random() * hard.length)]!
     for (let round = 0; round < 300; round++) {
       const values = Array.from({ length: Math.floor(random() * 5) }, () => ({
@@ -81,7 +74,7 @@ describe("rows of CSV", () => {
   const shape = { texts: ["name", "note"], objects: ["attributes"] }
   it("are the cells that were written, wherever the text is cut", () => {
     const seed = Math.floor(Math.random() * 2 ** 31)
-    const random = randomOf(seed)
+    const random = randomFrom(seed)
     const pick = () => hard[Math.floor(random() * hard.length)]!
     for (let round = 0; round < 300; round++) {
       const rows = Array.from({ length: 1 + Math.floor(random() * 4) }, () => [`x${pick()}`, pick()] as const)

@@ -3,16 +3,7 @@
  * @module
  */
 
-/** Mulberry32: numbers from 0 to 1 that a seed determines. */
-export const randomFrom = (seed: number) => {
-  let state = seed >>> 0
-  return (): number => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
+import { randomFrom } from "../../support/random.ts"
 
 export const makeGenerator = (seed: number) => {
   const random = randomFrom(seed)

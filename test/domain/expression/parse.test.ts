@@ -3,7 +3,7 @@ import { inputOf, makeMemo } from "@argusiq/domain/expression/memo.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import jsonata from "jsonata"
-import { randomFrom } from "./generated.ts"
+import { randomFrom } from "../../support/random.ts"
 
 const tokens = [
   ..."a b $ $$ $v $sum $map $match $string true null and or in function 1 2.5 'x' \"y\" `z`".split(" "),

@@ -18,7 +18,7 @@ import { makeTable } from "../../layers/bus/ConsumerWorld.ts"
 import { publishUntil, settledVerdict, topics, type Verdict, withMembers } from "../../layers/bus/KafkaWorld.ts"
 import { KafkaCluster } from "../../support/components/kafka.ts"
 import { ExternalPostgres } from "../ExternalPostgres.ts"
-import { randomFrom } from "../kills.ts"
+import { randomFrom } from "../../support/random.ts"
 
 export interface KafkaBrokersPlan {
   readonly seconds: number

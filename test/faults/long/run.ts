@@ -117,8 +117,33 @@ const runs: ReadonlyArray<Run> = [
   },
   {
     name: "assets",
-    shows: "a day of 200 assets, killed 60 times: live, rebuilt and backtested are the same",
-    run: assetDay(seed, { devices: 120, assets: 200, parents: 10, hours: 24, everySeconds: 60, times: 4 })
+    shows: "a day of 200 assets, killed once at every place: live, rebuilt and backtested are the same",
+    run: assetDay(seed, {
+      devices: 120,
+      assets: 200,
+      parents: 10,
+      hours: 24,
+      everySeconds: 60,
+      killsAtEach: 1,
+      maxRecords: 500,
+      saveMillis: 3_000,
+      times: 4
+    })
+  },
+  {
+    name: "asset-kills",
+    shows: "hours of 60 assets, killed 60 times: live, rebuilt and backtested are the same",
+    run: assetDay(seed, {
+      devices: 40,
+      assets: 60,
+      parents: 4,
+      hours: 6,
+      everySeconds: 30,
+      killsAtEach: 5,
+      maxRecords: 100,
+      saveMillis: 500,
+      times: 4
+    })
   },
   ...clusterRuns(seed)
 ]

@@ -4,7 +4,8 @@
  */
 import { DatabaseUnavailable, DeadLetterHeaders, Poison } from "@argusiq/domain/errors.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
-import { deadLetterTopic, Topics } from "@argusiq/domain/topics.ts"
+import { deadLetterTopic, PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { partitionOf as murmurOf } from "@argusiq/layers/bus/murmur2.ts"
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import type { Consumer } from "@argusiq/layers/bus/Consumer.ts"
 import { rewind } from "@argusiq/layers/bus/consumer/Offsets.ts"
@@ -17,6 +18,7 @@ import {
   besides,
   forwarding,
   makeTable,
+  gathered,
   messageIdOf,
   minute,
   newGroup,
@@ -47,6 +49,16 @@ export class Forgetting extends Context.Service<Forgetting, { readonly run: Effe
 ) {}
 
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => from + index)
+/** In several partitions. */
+const keys = range(0, 30).map((index) => `key-${index}`)
+
+const untilStored = (group: string, rows: number) =>
+  until(
+    `${rows} rows are stored`,
+    Effect.flatMap(PipelineSql, (sql) =>
+      Effect.map(sql`select from stored where "group" = ${group}`, (stored) => stored.length >= rows)
+    )
+  )
 
 /** Collects what is logged as an error. */
 const listen = () => {
@@ -175,22 +187,23 @@ export const consumerContract = (name: string, { bus: busLayer, forgetful }: Bus
         const bus = yield* Bus
         const sql = yield* PipelineSql
         yield* bus.publish(numbers("a", 0, 20))
-        let stores = 0
+        let attempts = 0
         // The transaction commits; the caller hears of a lost connection.
-        const deaf = Object.assign(Object.create(sql) as typeof sql, {
-          withTransaction: <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-            Effect.andThen(sql.withTransaction(effect), () =>
-              ++stores === 1 ? Effect.fail(new DatabaseUnavailable({ cause: new Error("cut") })) : Effect.void
-            )
-        })
-        const callable = new Proxy(sql, {
+        const withGuard: typeof sql.withGuard = (guard, rest) =>
+          Effect.suspend(() => {
+            attempts++
+            return sql.withGuard(guard, rest)
+          }).pipe(
+            Effect.tap(() => (attempts === 1 ? new DatabaseUnavailable({ cause: new Error("cut") }) : Effect.void))
+          ) as ReturnType<typeof sql.withGuard<never, never, never, never>>
+        const deaf = new Proxy(sql, {
           get: (target, property, receiver) =>
-            property === "withTransaction" ? deaf.withTransaction : Reflect.get(target, property, receiver)
+            property === "withGuard" ? withGuard : Reflect.get(target, property, receiver)
         })
-        yield* start(storing(group)).pipe(Effect.provideService(PipelineSql, callable))
+        yield* start(storing(group)).pipe(Effect.provideService(PipelineSql, deaf))
         yield* until(
-          "the offset has moved on",
-          Effect.sync(() => stores >= 2)
+          "the batch was tried again",
+          Effect.sync(() => attempts >= 2)
         )
         yield* bus.publish(numbers("a", 20, 25))
         yield* until(
@@ -309,6 +322,45 @@ export const consumerContract = (name: string, { bus: busLayer, forgetful }: Bus
           "it is committed",
           Effect.map(bus.lag(group), (lag) => lag.every(({ records }) => records === 0n))
         )
+      }).pipe(Effect.provide(busLayer))
+    )
+
+    it.effect("a row that is refused of one partition hurts none that is stored together with it", () =>
+      Effect.gen(function* () {
+        const group = newGroup()
+        const bus = yield* Bus
+        yield* bus.publish(keys.flatMap((key) => numbers(key, 0, 20)))
+        yield* bus.publish([...numbers("key-0", 20, 25), numbered("key-0", -7), ...numbers("key-0", 25, 30)])
+        yield* start(storing(group))
+        yield* untilStored(group, keys.length * 20 + 10)
+        for (const key of keys) assert.deepStrictEqual(yield* storedOf(group, key), range(0, key === "key-0" ? 30 : 20))
+        assert.deepStrictEqual((yield* recordsOf(deadLetterTopic(Topics.raw), "key-0")).map(numberOf), [-7])
+      }).pipe(Effect.provide(busLayer))
+    )
+
+    it.effect("partitions that have rows at the same time store them together", () =>
+      Effect.gen(function* () {
+        const group = newGroup()
+        const bus = yield* Bus
+        const sql = yield* PipelineSql
+        yield* bus.publish(keys.flatMap((key) => numbers(key, 0, 20)))
+        const busy = new Set(keys.map((key) => murmurOf(PARTITIONS, Buffer.from(key)))).size
+        const seen = new Set<number>()
+        // Whoever is first is not stored before the others have something to store.
+        const allSeen = until(
+          "all partitions have had a batch",
+          Effect.sync(() => seen.size >= busy)
+        )
+        yield* start(
+          storing(group, ({ partition, records }) => {
+            seen.add(partition)
+            return Effect.as(allSeen, { publish: [], deadLetters: [], rows: gathered(group, records) })
+          })
+        )
+        yield* untilStored(group, keys.length * 20)
+        const rows = yield* sql<{ transactions: number }>`
+          select count(distinct transaction)::int as transactions from stored where "group" = ${group}`
+        assert.isAtMost(rows[0]!.transactions, 4, `transactions of ${busy} partitions`)
       }).pipe(Effect.provide(busLayer))
     )
 

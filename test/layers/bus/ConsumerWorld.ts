@@ -45,7 +45,7 @@ export const numberOf = (record: StoredRecord) => Number(new TextDecoder().decod
 export const makeTable = Effect.gen(function* () {
   const sql = yield* OwnerSql
   yield* sql`create table stored (sequence bigint generated always as identity, "group" text, key text,
-    number int check (number >= 0))`
+    number int check (number >= 0), transaction xid8 default pg_current_xact_id())`
   yield* sql`grant select, insert on stored to argusiq_pipeline`
 })
 
@@ -77,11 +77,17 @@ export const offsetOf = (group: string, partition: number, topic: string = Topic
 
 type Rows = PipelineSql
 
+/** To be stored with those of other partitions. */
+export const gathered = (group: string, records: ReadonlyArray<StoredRecord>) => ({
+  values: records,
+  store: (all: ReadonlyArray<StoredRecord>) => storeRows(group, all)
+})
+
 /** A consumer that stores each record as a row. */
 export const storing = (
   group: string,
   process: (batch: Batch, time: number) => Effect.Effect<Outcome<Rows>, never, Rows> = (batch) =>
-    Effect.succeed({ publish: [], deadLetters: [], store: storeRows(group, batch.records) })
+    Effect.succeed({ publish: [], deadLetters: [], rows: gathered(group, batch.records) })
 ): Consumer<Rows> => ({ service: "test", group, topics: [Topics.raw], offsets: "postgres", process })
 
 /** A consumer that passes each record on to the next topic. */

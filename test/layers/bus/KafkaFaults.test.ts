@@ -3,7 +3,7 @@
  * nothing any more; topics that are removed and made again. Real brokers, real PostgreSQL, real processes.
  * @module
  */
-import { Topics } from "@argusiq/domain/topics.ts"
+import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
 import { type Batch, Bus, type BusRecord } from "@argusiq/layers/bus/Bus.ts"
 import * as KafkaBus from "@argusiq/layers/bus/kafka/KafkaBus.ts"
 import { assert, describe, it, layer } from "@effect/vitest"
@@ -29,6 +29,9 @@ const together = { concurrent: true, timeout: 120_000 }
 let prefixes = 0
 const newPrefix = () => `f${++prefixes}.`
 const quiet = Logger.layer([])
+
+/** Of Kafka's protocol: the key of the request. */
+const OFFSET_COMMIT = 8
 
 const bus = (prefix: string, options: Partial<KafkaBus.KafkaBusOptions> = {}) =>
   Layer.unwrap(
@@ -200,6 +203,38 @@ describe("a subscription to Kafka", () => {
       )
       assert.deepStrictEqual(looks, ["first", "second"])
       assert.deepStrictEqual(looksNot, ["first"])
+    })
+  )
+
+  it.live("tells what its group has to read although its first commit was cut off", () =>
+    Effect.gen(function* () {
+      let cut = 0
+      const socketFactory: NonNullable<KafkaBus.KafkaBusOptions["socketFactory"]> = ({ host, port, onConnect }) => {
+        const socket = connect({ host, port }, onConnect)
+        const write = socket.write.bind(socket) as (...parameters: ReadonlyArray<unknown>) => boolean
+        socket.write = (...parameters: ReadonlyArray<unknown>) => {
+          const [request] = parameters
+          if (cut > 0 || !(request instanceof Buffer) || request.readInt16BE(4) !== OFFSET_COMMIT) {
+            return write(...parameters)
+          }
+          cut++
+          socket.destroy(new Error("cut"))
+          return false
+        }
+        return socket
+      }
+      yield* Effect.gen(function* () {
+        const { lag, subscribe } = yield* Bus
+        yield* subscribe(
+          { group: "g", topics: [Topics.raw], maxRecords: 100, maxBytes: 1_000_000, maxWaitMillis: 0 },
+          () => Effect.void
+        ).pipe(Effect.forkScoped)
+        yield* until(
+          "all its partitions are told",
+          Effect.map(lag("g"), (lags) => lags.length === PARTITIONS)
+        )
+      }).pipe(Effect.scoped, Effect.provide(bus(newPrefix(), { socketFactory })), Effect.provide(quiet))
+      assert.strictEqual(cut, 1)
     })
   )
 })

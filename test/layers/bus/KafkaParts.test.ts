@@ -5,6 +5,9 @@
 import { Topics } from "@argusiq/domain/topics.ts"
 import type { BusRecord } from "@argusiq/layers/bus/Bus.ts"
 import { crc32c } from "@argusiq/layers/bus/kafka/crc32c.ts"
+import type { Connection } from "@argusiq/layers/bus/kafka/Connection.ts"
+import type { Broker, KafkaError, WireRequest } from "@argusiq/layers/bus/kafka/kafkajs.ts"
+import { LogReader } from "@argusiq/layers/bus/kafka/LogReader.ts"
 import { decodeBatches, encodeBatch, roomOf, sizeOf } from "@argusiq/layers/bus/kafka/recordBatch.ts"
 import { type Claim, type Shares, share } from "@argusiq/layers/bus/kafka/sharing.ts"
 import { assert, describe, it } from "@effect/vitest"
@@ -208,5 +211,33 @@ describe("a batch of records", () => {
     const two = Buffer.concat([bytes, bytes.subarray(0, bytes.length - 1)])
     assert.lengthOf(decodeBatches(two, Topics.raw, 0, 0).records, 1)
     assert.deepStrictEqual(decodeBatches(Buffer.alloc(0), Topics.raw, 0, 5), { records: [], next: 5 })
+  })
+})
+
+describe("what a group has committed", () => {
+  /** Of a coordinator whose answers are these, one after the other; 0: it answers, nothing was committed. */
+  const committed = async (codes: ReadonlyArray<number>) => {
+    const left = [...codes]
+    const answer = () => Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, left.shift() ?? 0])
+    const coordinator = {
+      connectionPool: {
+        send: async ({ response }: WireRequest<object>) => response.parse(await response.decode(answer()))
+      }
+    }
+    const connection: Pick<Connection, "coordinator" | "recover"> = {
+      coordinator: async () => coordinator as unknown as Broker,
+      recover: async () => undefined
+    }
+    const outcome = new LogReader(connection as Connection).committed("writer").catch(({ type }: KafkaError) => type)
+    return { outcome: await outcome, unasked: left.length }
+  }
+
+  it("is waited for longer while its coordinator still reads it than after another answer", async () => {
+    const loading = 14
+    const unauthorized = 30
+    const answers = (code: number) => Array.from({ length: 6 }, () => code)
+    const [read, refused] = await Promise.all([committed(answers(loading)), committed(answers(unauthorized))])
+    assert.deepStrictEqual(read, { outcome: [], unasked: 0 })
+    assert.deepStrictEqual(refused, { outcome: "GROUP_AUTHORIZATION_FAILED", unasked: 2 })
   })
 })

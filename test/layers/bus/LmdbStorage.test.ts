@@ -3,7 +3,7 @@ import { assert, it } from "@effect/vitest"
 import { mkdtempSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { randomFrom } from "../../faults/kills.ts"
+import { randomFrom } from "../../support/random.ts"
 
 const CHUNK_BYTES = 8_388_608
 

@@ -54,4 +54,17 @@ describe("the recent records of a partition", () => {
     assert.isUndefined(recent.at(0))
     assert.deepStrictEqual(offsets(recent.read(1, 2, 10, 10)), [1])
   })
+
+  it("are without those that everybody has handled; what comes later is kept", () => {
+    const recent = new RecentRecords(10_000)
+    for (let offset = 0; offset < 5; offset++) recent.add(offset, record(offset), 100)
+    recent.dropBefore(3)
+    assert.isUndefined(recent.at(2))
+    assert.deepStrictEqual(offsets(recent.read(3, 5, 10, 10_000)), [3, 4])
+    recent.dropBefore(1)
+    recent.dropBefore(Infinity)
+    assert.isUndefined(recent.at(4))
+    recent.add(5, record(5), 100)
+    assert.deepStrictEqual(offsets(recent.read(5, 6, 10, 10_000)), [5])
+  })
 })

@@ -9,7 +9,7 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, Fiber, Layer, Logger, Metric } from "effect"
 import { TestRedis, testRedis } from "../../support/components/redisLayer.ts"
 import { testDatabase } from "../../support/postgres.ts"
-import { randomFrom } from "../../faults/kills.ts"
+import { randomFrom } from "../../support/random.ts"
 import { insertDevice, insertEndpoint, publishVersion } from "./registry.ts"
 import { change, startProcess, vouched } from "./shared.ts"
 

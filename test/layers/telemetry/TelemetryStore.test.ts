@@ -8,6 +8,7 @@ import { randomInt, randomUUID } from "node:crypto"
 import { testDatabase } from "../../support/postgres.ts"
 import { insertOrganization } from "../profiles/registry.ts"
 import { normalizedMessage } from "./messages.ts"
+import { randomFrom } from "../../support/random.ts"
 
 const now = 1_763_725_301_123_457
 const second = 1_000_000
@@ -53,17 +54,6 @@ const statusOf = Effect.fnUntraced(function* (deviceId: string) {
     (extract(epoch from last_seen_at) * 1000000)::float8 as seen from device_status where device_id = ${deviceId}`
   return rows[0]
 })
-
-/** Numbers in [0, 1), the same for the same seed. */
-const mulberry = (seed: number) => {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 const rawMessage = (options: Partial<RawMessage>): RawMessage => ({
   messageId: randomUUID(),
@@ -215,7 +205,7 @@ layer(Layer.provideMerge(TelemetryStore.layer, testDatabase), { excludeTestServi
         const store = yield* TelemetryStore
         const tenantId = yield* insertOrganization()
         const seed = randomInt(2 ** 31)
-        const random = mulberry(seed)
+        const random = randomFrom(seed)
         const below = (limit: number) => Math.floor(random() * limit)
         const qualities = [undefined, undefined, "uncertain", "bad"]
         for (let device = 0; device < 30; device++) {

@@ -64,7 +64,7 @@ layer(apiServer, { excludeTestServices: true })("jobs", (it) => {
       const paths = (answer: { readonly body: { readonly errors: ReadonlyArray<{ readonly path: string }> } }) =>
         answer.body.errors.map(({ path }) => path)
       for (const [wrong, path] of [
-        [{ startTime: ago(1) }, "startTime"],
+        [{ startTime: ago(0.5) }, "startTime"],
         [{ startTime: ago(-1), endTime: ago(-2) }, "startTime"],
         [{ targetStream: "telemetry.normalized.v1" }, "targetStream"],
         [{ source: "memory" }, "source"]

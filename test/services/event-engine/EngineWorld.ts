@@ -156,18 +156,17 @@ export const makeEngine = Effect.gen(function* () {
     outcome.stored?.()
     return outcome
   })
+  /** Gives back what stores it. The offset moves with it, as the loop has it. */
+  const begin = Effect.fnUntraced(function* (records: ReadonlyArray<StoredRecord>) {
+    const { partition, topic } = records[0]!
+    const next = records.at(-1)!.offset + 1n
+    const time = Math.max(...records.map(({ headers }) => Number(headers["received-at"])))
+    const outcome = yield* consumer.process({ topic, partition, records, next, end: next }, time, epoch)
+    return Effect.tap(conclude(outcome), () => remember(topic, time, next))
+  })
   return {
-    /** The offset moves with it, as the loop has it. */
-    process: Effect.fnUntraced(function* (records: ReadonlyArray<StoredRecord>) {
-      const { partition, topic } = records[0]!
-      const next = records.at(-1)!.offset + 1n
-      const time = Math.max(...records.map(({ headers }) => Number(headers["received-at"])))
-      const outcome = yield* conclude(
-        yield* consumer.process({ topic, partition, records, next, end: next }, time, epoch)
-      )
-      yield* remember(topic, time, next)
-      return outcome
-    }),
+    begin,
+    process: (records: ReadonlyArray<StoredRecord>) => Effect.flatten(begin(records)),
     tick: Effect.fnUntraced(function* (topic: string, time: number) {
       yield* remember(topic, time)
       return yield* conclude(yield* consumer.tick!({ topic, partition: PARTITION }, time, epoch))
@@ -183,10 +182,10 @@ export const makeEngine = Effect.gen(function* () {
 
   function remember(topic: string, time: number, next = 0n) {
     return sql`insert into consumer_offsets ("group", topic, partition, log_id, epoch, next, partition_time)
-      values (${Groups.eventEngine}, ${topic}, ${PARTITION}, ${bus.logId}, 1, ${String(next)}::bigint,
-        ${toTime(time)}::timestamptz)
+      values (${Groups.eventEngine}, ${topic}, ${PARTITION}, ${bus.logId}, ${String(epoch)}::bigint,
+        ${String(next)}::bigint, ${toTime(time)}::timestamptz)
       on conflict ("group", topic, partition) do update set next = greatest(consumer_offsets.next, excluded.next),
-        log_id = excluded.log_id, partition_time = greatest(consumer_offsets.partition_time, excluded.partition_time)`
+        epoch = excluded.epoch, log_id = excluded.log_id, partition_time = greatest(consumer_offsets.partition_time, excluded.partition_time)`
   }
 })
 

@@ -2,8 +2,9 @@ import { Topics } from "@argusiq/domain/topics.ts"
 import type { StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import { assert, layer } from "@effect/vitest"
-import { Effect } from "effect"
+import { Deferred, Effect, Fiber } from "effect"
 import { randomInt, randomUUID } from "node:crypto"
+import { until } from "../../layers/bus/ConsumerWorld.ts"
 import {
   accepted,
   asStored,
@@ -23,11 +24,11 @@ import {
   LIMIT_SECONDS,
   makeTimeline,
   type Random,
-  randomFrom,
   type Step,
   type Told,
   toldOfAll
 } from "./timelines.ts"
+import { randomFrom } from "../../support/random.ts"
 
 const RUNS = 6
 const SECOND = 1_000_000
@@ -160,6 +161,46 @@ layer(world, { excludeTestServices: true, timeout: 120_000 })("the event engine"
         const types = told.filter((one) => one.deviceId === deviceId).map(({ type }) => type)
         types.forEach((type, index) => assert.notStrictEqual(type, types[index - 1], `CONNECTIVITY_SEED=${seed}`))
       }
+    })
+  )
+
+  it.effect("keeps what is stored of one topic while the rows are read for the other", () =>
+    Effect.gen(function* () {
+      const sql = yield* OwnerSql
+      const registry = yield* register(2)
+      const [deviceId] = registry.devices as [string]
+      const engine = yield* makeEngine
+      const start = startOfTime()
+      yield* accepted(start)
+      const records = yield* log([0, 10].map((after) => recordOf(registry, message(deviceId, start + after * SECOND))))
+      const conclude = yield* engine.begin(records.slice(0, 1))
+      // The rows are read by then, and what is asked for next is held up.
+      const mayGoOn = yield* Deferred.make<void>()
+      const heldUp = yield* Deferred.make<void>()
+      const holding = yield* Effect.forkChild(
+        sql.withTransaction(
+          Effect.gen(function* () {
+            yield* sql`lock table ingest_heartbeat in access exclusive mode`
+            yield* Deferred.succeed(heldUp, undefined)
+            yield* Deferred.await(mayGoOn)
+          })
+        )
+      )
+      yield* Deferred.await(heldUp)
+      const ticking = yield* Effect.forkChild(engine.tick(Topics.connections, start))
+      yield* until(
+        "the rows are read",
+        Effect.map(
+          sql<{ n: number }>`
+            select count(*)::int as n from pg_locks where not granted and relation = 'ingest_heartbeat'::regclass`,
+          ([row]) => row!.n > 0
+        )
+      )
+      yield* conclude
+      yield* Deferred.succeed(mayGoOn, undefined)
+      yield* Effect.all([Fiber.join(ticking), Fiber.join(holding)])
+      yield* engine.process(records.slice(1))
+      assert.deepStrictEqual(shortly(yield* toldTo(registry.tenantId)), ["DEVICE_ONLINE message"])
     })
   )
 

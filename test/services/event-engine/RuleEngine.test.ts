@@ -198,6 +198,26 @@ layer(world, { excludeTestServices: true, timeout: 60_000 })("the rule engine", 
     })
   )
 
+  for (const [what, expression] of [
+    ["an expression", "t > 90"],
+    ["one that needs the sandbox", "$count($filter([t], function($v) { $v > 90 })) = 1"]
+  ] as const) {
+    it.effect(`an alarm of ${what} goes on after a restart`, () =>
+      Effect.gen(function* () {
+        const condition = { operator: "expression", expression }
+        const { measure, tenantId } = yield* setUp({ metricKey: undefined, condition })
+        const engine = yield* makeRuleEngine({ saveEveryMillis: 0 })
+        yield* engine.process(yield* log([measure(0, 80), measure(10, 95)]))
+        yield* engine.tick(at(11))
+        yield* engine.restart
+        yield* engine.process(yield* log([measure(20, 96)]))
+        assert.deepStrictEqual(yield* shown(tenantId), ["active high 10  false"])
+        yield* engine.process(yield* log([measure(25, 80)]))
+        assert.deepStrictEqual(yield* shown(tenantId), ["cleared high 10 25 false"])
+      })
+    )
+  }
+
   it.effect("a base that a rebuild has replaced counts from the next saving on", () =>
     Effect.gen(function* () {
       const { measure, registry, tenantId } = yield* setUp(above90)

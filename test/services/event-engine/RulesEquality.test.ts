@@ -21,21 +21,11 @@ import {
   SECOND,
   world
 } from "./RuleWorld.ts"
+import { randomFrom } from "../../support/random.ts"
 
 const START = 1_780_000_000 * SECOND
 const HOURS = 3
 const DEVICES = 20
-
-/** Generator of numbers from 0 to 1 that a seed decides (mulberry32). */
-const randomOf = (seed: number) => {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
 
 const rules: ReadonlyArray<object> = [
   { condition: { operator: ">", value: 80 }, hysteresis: 3, cooldownSeconds: 120 },
@@ -152,7 +142,7 @@ const answered = Effect.fnUntraced(function* (tenantId: string, arrivals: Readon
 
 /** @param largestBatch within a batch nothing comes late */
 const run = Effect.fnUntraced(function* (seed: number, horizonMicros: number, largestBatch: number) {
-  const random = randomOf(seed)
+  const random = randomFrom(seed)
   const registry = yield* register(DEVICES)
   const { tenantId } = registry
   const ids: Array<string> = []

@@ -11,20 +11,11 @@ import {
   unknownDevice
 } from "@argusiq/domain/connection-status.ts"
 import { randomUUID } from "node:crypto"
+import type { randomFrom } from "../../support/random.ts"
 
 export const LIMIT_SECONDS = 60
 const LENGTH_SECONDS = 1_200
 
-/** The same numbers for the same seed, from 0 up to but not including 1. */
-export const randomFrom = (seed: number) => {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
 export type Random = ReturnType<typeof randomFrom>
 export const below = (random: Random, count: number) => Math.floor(random() * count)
 

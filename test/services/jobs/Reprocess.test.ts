@@ -8,20 +8,10 @@ import { ConfigProvider, Deferred, Effect, Fiber, Layer } from "effect"
 import { randomInt, randomUUID } from "node:crypto"
 import { publishVersion } from "../../layers/profiles/registry.ts"
 import { assertSameStored, message, pipelineWorld, send, settle, stored, until } from "./pipelineWorld.ts"
+import { randomFrom } from "../../support/random.ts"
 
 const seed = Number(process.env["SEED"] ?? randomInt(2 ** 31))
 console.log(`SEED=${seed}`)
-
-/** Numbers from 0 up to 1, the same for a seed (mulberry32). */
-const randomOf = (start: number) => {
-  let state = start
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 const minute = 60_000_000
 const tenantId = randomUUID() as TenantId
@@ -171,7 +161,7 @@ it.live(
   "reprocessing after a correction gives what the right rules would have given from the start, while live messages come and the worker restarts",
   () =>
     Effect.gen(function* () {
-      const random = randomOf(seed)
+      const random = randomFrom(seed)
       const now = Date.now() * 1_000
       const hourAgo = now - 65 * minute
       const before = traffic(random, now - 185 * minute, 120)
