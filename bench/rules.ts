@@ -84,8 +84,8 @@ const run = (seconds: number): number => {
       else known.push(input)
     }
     for (const [unit, ofUnit] of inputs) {
-      const { dueAt, events: told, last, live, state } = unit.step(ofUnit, undefined, Infinity)
-      unit.standing = { state, last, live, dueAt }
+      const { dueAt, events: told, last, live, spent, state } = unit.step(ofUnit, undefined, Infinity)
+      unit.standing = { state, last, live, spent, dueAt }
       events += told.length
     }
     const { system, user } = process.cpuUsage(start)

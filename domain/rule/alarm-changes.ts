@@ -19,8 +19,22 @@ export interface LiveAlarm {
   readonly settled: boolean
   /** The severity of the latest event that told of its raising. */
   readonly announced?: Severity
+  /** Where it began when it was told first: its id comes of that. */
+  readonly firstStartedAt: Instant
 }
+/** By {@link alarmKey}. */
 export type LiveAlarms = ReadonlyMap<string, LiveAlarm>
+
+/** What was said of an entity's alarms so far. */
+export interface SaidAlarms {
+  readonly live: LiveAlarms
+  /**
+   * Ids of alarms that are over and done with, or were taken back, and that began at first where another may still begin: with
+   * that instant. The other needs an id of its own.
+   */
+  readonly spent: ReadonlyMap<string, Instant>
+}
+export const noAlarms: SaidAlarms = { live: new Map(), spent: new Map() }
 
 export interface AlarmEntity {
   readonly tenantId: TenantId
@@ -40,16 +54,23 @@ export interface AlarmEvent extends AlarmEntity {
   readonly alarm: RuleAlarm
 }
 
-export interface AlarmChanges {
-  readonly live: LiveAlarms
+export interface AlarmChanges extends SaidAlarms {
   readonly rows: ReadonlyArray<AlarmRow>
   readonly events: ReadonlyArray<AlarmEvent>
 }
 
 const rankOf = (severity: Severity): number => Severities.literals.indexOf(severity)
 
-export const alarmIdOf = ({ ruleId, ruleVersion, startedAt }: RuleAlarm, entityId: string): string =>
-  uuidV5(ruleId, `${ruleVersion}:${entityId}:${startedAt}`)
+/** The id of an alarm that is told for the first time: its own, unless one that was first told to begin there has that. */
+export const alarmIdOf = (
+  { ruleId, ruleVersion, startedAt }: RuleAlarm,
+  entityId: string,
+  isTaken: (id: string) => boolean
+): string => {
+  let id = uuidV5(ruleId, `${ruleVersion}:${entityId}:${startedAt}`)
+  while (isTaken(id)) id = uuidV5(id, "another")
+  return id
+}
 
 const hasId = (alarms: LiveAlarms, id: string): boolean => alarms.values().some((one) => one.id === id)
 
@@ -59,20 +80,22 @@ const nothing: ReadonlyArray<never> = []
 const isSame = (left: RuleAlarm, right: RuleAlarm): boolean =>
   left === right || Equal.equals({ ...left, severityAt: 0 }, { ...right, severityAt: 0 })
 
-type Said = Pick<Advanced<unknown, unknown, RuleAlarm>, "changed" | "retracted" | "settled">
+/** What a fold says now, and how far its base has come. */
+type Told = Pick<Advanced<unknown, unknown, RuleAlarm>, "changed" | "retracted" | "settled"> & {
+  readonly state: { readonly baseTime: Instant }
+}
 
 /**
- * @param live what was said of the entity's alarms so far
  * @param configOf what the version of the rule says that made an alarm; undefined when it is not known any more
  */
 export const alarmChanges = (
   entity: AlarmEntity,
-  live: LiveAlarms,
-  { changed, retracted, settled }: Said,
+  { live, spent }: SaidAlarms,
+  { changed, retracted, settled, state: { baseTime } }: Told,
   configOf: (alarm: RuleAlarm) => RuleConfig | undefined
 ): AlarmChanges => {
   if (changed.size === 0 && retracted.length === 0 && settled.size === 0)
-    return { live, rows: nothing, events: nothing }
+    return { live, spent, rows: nothing, events: nothing }
   const after = new Map(live)
   const rows = new Map<string, AlarmRow>()
   const events: Array<AlarmEvent> = []
@@ -96,17 +119,22 @@ export const alarmChanges = (
     if (alarm.endedAt !== undefined && before?.alarm.endedAt === undefined && next.announced !== undefined)
       tell(next, "THRESHOLD_CLEARED", alarm.endedAt)
     rows.set(next.id, { ...entity, ...next, retracted: false })
-    if (next.settled && alarm.endedAt !== undefined) after.delete(key)
+    if (next.settled && alarm.endedAt !== undefined) forget(key, next)
     else after.set(key, next)
   }
 
-  const gone = new Map<string, LiveAlarm>()
-  /** Its own, unless an alarm that was first told to begin there has kept that one. */
-  const idOf = (alarm: RuleAlarm): string => {
-    let id = alarmIdOf(alarm, entity.entityId)
-    while (hasId(after, id) || hasId(gone, id)) id = uuidV5(id, "another")
-    return id
+  const allSpent = new Map(spent)
+  const spend = ({ firstStartedAt, id }: LiveAlarm) => void allSpent.set(id, firstStartedAt)
+  const forget = (key: string, one: LiveAlarm) => {
+    after.delete(key)
+    spend(one)
   }
+  const gone = new Map<string, LiveAlarm>()
+  const isTaken = (id: string) => hasId(after, id) || hasId(gone, id) || allSpent.has(id)
+  const begun = (alarm: RuleAlarm) => ({
+    id: alarmIdOf(alarm, entity.entityId, isTaken),
+    firstStartedAt: alarm.startedAt
+  })
 
   for (const key of retracted) {
     const one = after.get(key)
@@ -119,13 +147,12 @@ export const alarmChanges = (
     if (known !== undefined && isSame(known.alarm, alarm)) continue
     const moved = known === undefined ? takeNearest(gone, alarm) : undefined
     const before = known ?? moved
-    const rest = before?.announced === undefined ? {} : { announced: before.announced }
-    put(key, { ...rest, id: before?.id ?? idOf(alarm), alarm, settled: false }, before)
+    put(key, { ...(before ?? begun(alarm)), alarm, settled: false }, before)
   }
   for (const [key, alarm] of settled) {
     const known = after.get(key)
     if (known?.settled === true && isSame(known.alarm, alarm)) {
-      if (alarm.endedAt !== undefined) after.delete(key)
+      if (alarm.endedAt !== undefined) forget(key, known)
       continue
     }
     // The base tells of an alarm's beginning; its end, known already, may still be corrected.
@@ -134,19 +161,20 @@ export const alarmChanges = (
         announceSettled(key, known, alarm)
       continue
     }
-    const one = known ?? { id: idOf(alarm), alarm }
-    put(key, { ...one, alarm, settled: true }, known)
+    put(key, { ...(known ?? begun(alarm)), alarm, settled: true }, known)
   }
   for (const one of gone.values()) {
+    spend(one)
     rows.set(one.id, { ...entity, ...one, settled: true, retracted: true })
     if (one.announced !== undefined) tell(one, "THRESHOLD_RETRACTED", one.alarm.startedAt, one.announced)
   }
-  return { live: after, rows: [...rows.values()], events }
+  const stillSpent = new Map(allSpent.entries().filter(([, at]) => at > baseTime))
+  return { live: after, spent: stillSpent, rows: [...rows.values()], events }
 
   /** The beginning is settled, what was said since is not. */
-  function announceSettled(key: string, known: LiveAlarm, begun: RuleAlarm) {
-    tell({ ...known, alarm: begun }, "THRESHOLD_BREACH", begun.severityAt)
-    const next = { ...known, announced: begun.severity }
+  function announceSettled(key: string, known: LiveAlarm, beginning: RuleAlarm) {
+    tell({ ...known, alarm: beginning }, "THRESHOLD_BREACH", beginning.severityAt)
+    const next = { ...known, announced: beginning.severity }
     if (next.alarm.endedAt !== undefined) tell(next, "THRESHOLD_CLEARED", next.alarm.endedAt)
     after.set(key, next)
     rows.set(next.id, { ...entity, ...next, retracted: false })
@@ -184,8 +212,10 @@ const takeNearest = (gone: Map<string, LiveAlarm>, corrected: RuleAlarm) => {
 export const reconciled = (
   live: LiveAlarms,
   told: ReadonlyMap<string, RuleAlarm>,
-  settled: ReadonlyMap<string, RuleAlarm>
-): Said => ({
+  settled: ReadonlyMap<string, RuleAlarm>,
+  state: Told["state"]
+): Told => ({
+  state,
   changed: new Map([...settled.entries().filter(([key]) => live.has(key)), ...told]),
   retracted: [...live.keys()].filter((key) => {
     const { alarm, settled: isSettled } = live.get(key)!

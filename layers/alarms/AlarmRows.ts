@@ -5,7 +5,7 @@
 import { priorityOf } from "@argusiq/domain/activity/activity.ts"
 import { DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import type { Instant } from "@argusiq/domain/ids.ts"
-import type { AlarmEvent, AlarmRow, LiveAlarm, LiveAlarms } from "@argusiq/domain/rule/alarm-changes.ts"
+import type { AlarmEvent, AlarmRow, LiveAlarm, SaidAlarms } from "@argusiq/domain/rule/alarm-changes.ts"
 import { messageOf } from "@argusiq/domain/rule/message.ts"
 import type { RuleConfig } from "@argusiq/domain/rule/rule.ts"
 import { alarmKey, type RuleAlarm } from "@argusiq/domain/rule/rule-fold.ts"
@@ -24,13 +24,14 @@ const big = (at: Instant | undefined) => (at === undefined ? null : BigInt(at))
 
 const saveAlarms = `
 insert into alarms as present (id, tenant_id, rule_id, rule_version, entity_type, entity_id, state, severity, priority,
-  started_at, ended_at, end_reason, settled, message, value, threshold, cause_reading_id)
+  started_at, first_started_at, ended_at, end_reason, settled, message, value, threshold, cause_reading_id)
 select id, tenant_id, rule_id, rule_version, entity_type, entity_id, state, severity, priority,
-  ${toTime("started_at")}, ${toTime("ended_at")}, end_reason, settled::boolean, message, value::jsonb, threshold::float8, cause
+  ${toTime("started_at")}, ${toTime("first_started_at")}, ${toTime("ended_at")}, end_reason, settled::boolean, message, value::jsonb, threshold::float8, cause
 from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::uuid[], $7::text[], $8::text[], $9::int[],
-    $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::uuid[])
+    $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
+    $18::uuid[])
   as given (id, tenant_id, rule_id, rule_version, entity_type, entity_id, state, severity, priority, started_at,
-    ended_at, end_reason, settled, message, value, threshold, cause)
+    first_started_at, ended_at, end_reason, settled, message, value, threshold, cause)
 order by id
 on conflict (id) do update set
   (state, severity, priority, started_at, ended_at, end_reason, settled, message, value, threshold, cause_reading_id,
@@ -111,6 +112,7 @@ export const saveAlarmChanges = Effect.fnUntraced(
       texts(rows.map(({ alarm }) => alarm.severity)),
       integers(ofRows.map(({ priority }) => priority)),
       bigintegers(rows.map(({ alarm }) => BigInt(alarm.startedAt))),
+      bigintegers(rows.map(({ firstStartedAt }) => BigInt(firstStartedAt))),
       bigintegers(rows.map(({ alarm }) => big(alarm.endedAt))),
       texts(rows.map(({ alarm }) => alarm.end ?? null)),
       texts(rows.map(({ settled }) => String(settled))),
@@ -145,13 +147,15 @@ export const saveAlarmChanges = Effect.fnUntraced(
   Effect.mapError((cause) => new DatabaseUnavailable({ cause }))
 )
 
-interface LiveRow {
+interface SaidRow {
   readonly id: string
+  readonly is_spent: boolean
   readonly entity_id: string
   readonly rule_id: string
   readonly rule_version: number
   readonly severity: RuleAlarm["severity"]
   readonly started_at: bigint
+  readonly first_started_at: bigint | null
   readonly ended_at: bigint | null
   readonly end_reason: NonNullable<RuleAlarm["end"]> | null
   readonly settled: boolean
@@ -160,12 +164,13 @@ interface LiveRow {
   readonly cause_reading_id: NonNullable<RuleAlarm["causeReadingId"]> | null
 }
 
-const toLive = (row: LiveRow): LiveAlarm => {
+const toLive = (row: SaidRow): LiveAlarm => {
   const startedAt = Number(row.started_at)
   return {
     id: row.id,
     settled: row.settled,
     announced: row.severity,
+    firstStartedAt: Number(row.first_started_at ?? row.started_at),
     alarm: {
       ruleId: row.rule_id as RuleAlarm["ruleId"],
       ruleVersion: row.rule_version,
@@ -181,29 +186,37 @@ const toLive = (row: LiveRow): LiveAlarm => {
   }
 }
 
-/** The alarms of entities that are open or may still be corrected, and those that go beyond an instant, by entity. */
-export const loadLiveAlarms = (
+/**
+ * What the rows say of the alarms of entities, by entity: those that are open, may still be corrected or go beyond an instant, and
+ * the ids that are spent beyond it.
+ */
+export const loadSaidAlarms = (
   sql: Sql,
   entities: ReadonlyArray<{ readonly entityId: string; readonly since: Instant }>
-): Effect.Effect<ReadonlyMap<string, LiveAlarms>, DatabaseUnavailable> =>
+): Effect.Effect<ReadonlyMap<string, SaidAlarms>, DatabaseUnavailable> =>
   sql
-    .unsafe<LiveRow>(
+    .unsafe<SaidRow>(
       `select id, alarm.entity_id, rule_id, rule_version, severity, ${toMicros("started_at")} as started_at,
-        ${toMicros("ended_at")} as ended_at, end_reason, settled, value, threshold, cause_reading_id
+        ${toMicros("first_started_at")} as first_started_at, ${toMicros("ended_at")} as ended_at, end_reason, settled,
+        value, threshold, cause_reading_id, not is_live as is_spent
       from unnest($1::uuid[], $2::bigint[]) as given (entity_id, since)
-      join alarms alarm on alarm.entity_id = given.entity_id
-      where state <> 'retracted' and (state = 'active' or not settled or ended_at > ${toTime("since")})`,
+      join alarms alarm on alarm.entity_id = given.entity_id,
+        lateral (select state <> 'retracted' and
+          (state = 'active' or not settled or ended_at > ${toTime("since")}) as is_live)
+      where is_live or first_started_at > ${toTime("since")}`,
       [uuids(entities.map(({ entityId }) => entityId)), bigintegers(entities.map(({ since }) => BigInt(since)))]
     )
     .pipe(
       Effect.map((rows) => {
-        const byEntity = new Map<string, Map<string, LiveAlarm>>()
+        const said = new Map<string, { live: Map<string, LiveAlarm>; spent: Map<string, Instant> }>()
         for (const row of rows) {
-          const live = toLive(row)
-          const known = byEntity.get(row.entity_id) ?? new Map<string, LiveAlarm>()
-          byEntity.set(row.entity_id, known.set(alarmKey(live.alarm), live))
+          const one = toLive(row)
+          const ofEntity = said.get(row.entity_id) ?? { live: new Map(), spent: new Map() }
+          said.set(row.entity_id, ofEntity)
+          if (row.is_spent) ofEntity.spent.set(one.id, one.firstStartedAt)
+          else ofEntity.live.set(alarmKey(one.alarm), one)
         }
-        return byEntity
+        return said
       }),
       Effect.mapError((cause) => new DatabaseUnavailable({ cause }))
     )

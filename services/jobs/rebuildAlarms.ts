@@ -12,15 +12,14 @@ import type { SeenReading } from "@argusiq/domain/asset/device-view.ts"
 import { BEFORE_ALL, foldAll } from "@argusiq/domain/fold-state.ts"
 import type { Instant, TenantId } from "@argusiq/domain/ids.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
-import { type AlarmRow, alarmIdOf, type LiveAlarm } from "@argusiq/domain/rule/alarm-changes.ts"
+import { type AlarmRow, alarmIdOf, noAlarms, type SaidAlarms } from "@argusiq/domain/rule/alarm-changes.ts"
 import { ruleCompiler } from "@argusiq/domain/rule/compile-rule.ts"
 import { askedBy, askedMetrics, entityDue, type EntityRules, entityRules } from "@argusiq/domain/rule/entity-rules.ts"
 import type { RuleConfig, RuleVersion } from "@argusiq/domain/rule/rule.ts"
 import type { RuleAlarm, RuleInput } from "@argusiq/domain/rule/rule-fold.ts"
 import { warmUpSeconds } from "@argusiq/domain/rule/warm-up.ts"
 import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
-import { uuidV5 } from "@argusiq/domain/uuid.ts"
-import { loadLiveAlarms, saveAlarmChanges } from "@argusiq/layers/alarms/AlarmRows.ts"
+import { loadSaidAlarms, saveAlarmChanges } from "@argusiq/layers/alarms/AlarmRows.ts"
 import { settledTime } from "@argusiq/layers/asset-state/settledTime.ts"
 import { partitionOf } from "@argusiq/layers/bus/murmur2.ts"
 import * as Swap from "@argusiq/layers/jobs/alarmSwap.ts"
@@ -63,11 +62,11 @@ const warmUp = (versions: ReadonlyArray<RuleVersion>): number =>
 /** The row of an alarm under the id that it has, or would have had. */
 const rowsOf = (
   { entityId, entityType, tenantId }: RebuiltEntity,
-  present: ReadonlyMap<string, LiveAlarm>,
+  { live: present, spent }: SaidAlarms,
   told: ReadonlyMap<string, RuleAlarm>,
   isSettled: (alarm: RuleAlarm) => boolean
 ): ReadonlyArray<AlarmRow> => {
-  const taken = new Set([...present].flatMap(([key, { id }]) => (told.has(key) ? [id] : [])))
+  const taken = new Set([...present.values().map(({ id }) => id), ...spent.keys()])
   const entity = { tenantId: tenantId as TenantId, entityType, entityId }
   return [...told].flatMap(([key, alarm]): ReadonlyArray<AlarmRow> => {
     const before = present.get(key)
@@ -77,10 +76,12 @@ const rowsOf = (
       before.settled === settled &&
       Equal.equals({ ...before.alarm, severityAt: 0 }, { ...alarm, severityAt: 0 })
     if (isSame) return []
-    let id = before?.id ?? alarmIdOf(alarm, entityId)
-    if (before === undefined && taken.has(id)) id = uuidV5(id, "rebuilt")
+    const { firstStartedAt, id } = before ?? {
+      id: alarmIdOf(alarm, entityId, (id) => taken.has(id)),
+      firstStartedAt: alarm.startedAt
+    }
     taken.add(id)
-    return [{ ...entity, id, alarm, settled, announced: alarm.severity, retracted: false }]
+    return [{ ...entity, id, firstStartedAt, alarm, settled, announced: alarm.severity, retracted: false }]
   })
 }
 
@@ -192,8 +193,8 @@ export const rebuildAlarms = Effect.fn("rebuildAlarms")(function* (
     evaluate = given
     return foldAll(fold, recent, until, state)
   })
-  const present =
-    (yield* loadLiveAlarms(sql, [{ entityId, since: from }])).get(entityId) ?? new Map<string, LiveAlarm>()
+  const said = (yield* loadSaidAlarms(sql, [{ entityId, since: from }])).get(entityId) ?? noAlarms
+  const present = said.live
   const all = new Map<string, RuleAlarm>()
   for (const [key, alarm] of told) {
     // An alarm that goes on beyond a span in the past is left to a rebuild of what follows.
@@ -201,8 +202,9 @@ export const rebuildAlarms = Effect.fn("rebuildAlarms")(function* (
   }
   if (isReached) {
     for (const [key, alarm] of after.told) {
-      const said = present.get(key)?.alarm
-      const end = said?.endedAt === undefined ? {} : { endedAt: said.endedAt, ...(said.end && { end: said.end }) }
+      const before = present.get(key)?.alarm
+      const end =
+        before?.endedAt === undefined ? {} : { endedAt: before.endedAt, ...(before.end && { end: before.end }) }
       // Beyond its base the entity is live's.
       if (alarm.startedAt <= baseTime) all.set(key, { ...alarm, ...end })
       else if (
@@ -228,7 +230,7 @@ export const rebuildAlarms = Effect.fn("rebuildAlarms")(function* (
   const configOf = ({ ruleId, ruleVersion }: RuleAlarm): RuleConfig | undefined =>
     configs.get(`${ruleId}:${ruleVersion}`)
   const isSettled = ({ endedAt, startedAt }: RuleAlarm) => startedAt <= baseTime && (endedAt ?? startedAt) <= baseTime
-  yield* saveAlarmChanges(sql, entityType, [...gone, ...rowsOf(entity, present, all, isSettled)], [], configOf)
+  yield* saveAlarmChanges(sql, entityType, [...gone, ...rowsOf(entity, said, all, isSettled)], [], configOf)
   if (!isReached) return readings
   if (last === undefined) return readings
   const isTimed =

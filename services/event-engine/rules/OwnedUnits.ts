@@ -58,8 +58,8 @@ export class OwnedUnits {
 
   /** What the units came to is committed. */
   take(steps: ReadonlyArray<Step>): void {
-    for (const { dueAt, last, live, state, unit } of steps) {
-      unit.standing = { state, last, live, dueAt }
+    for (const { dueAt, last, live, spent, state, unit } of steps) {
+      unit.standing = { state, last, live, spent, dueAt }
       this.#changed.add(unit)
     }
   }

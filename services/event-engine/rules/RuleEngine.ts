@@ -4,7 +4,7 @@
  * @module
  */
 import { DEFAULT_HORIZON_MICROS } from "@argusiq/domain/fold.ts"
-import { loadLiveAlarms } from "@argusiq/layers/alarms/AlarmRows.ts"
+import { loadSaidAlarms } from "@argusiq/layers/alarms/AlarmRows.ts"
 import { loadRuleStates, saveProgress, saveRuleStates } from "@argusiq/layers/alarms/RuleStates.ts"
 import { settledTime } from "@argusiq/layers/asset-state/settledTime.ts"
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
@@ -65,13 +65,13 @@ const makeEngine = (kind: Kind, options: RuleEngineOptions) =>
     const takeRebuilt = Effect.fnUntraced(function* (owned: OwnedUnits, entityIds: ReadonlyArray<string>) {
       const stored = yield* loadRuleStates(sql, kind.states, entityIds)
       const since = stored.map(({ baseTime, entityId }) => ({ entityId, since: baseTime }))
-      const live = yield* loadLiveAlarms(sql, since)
+      const said = yield* loadSaidAlarms(sql, since)
       return yield* judge.run(() =>
         stored.flatMap((state) => {
           const unit = owned.units.get(state.entityId)
           if (unit === undefined) return []
           unit.replaceBase(state)
-          return [unit.compare(live.get(state.entityId) ?? new Map())]
+          return [unit.compare(said.get(state.entityId))]
         })
       )
     })

@@ -9,8 +9,9 @@ import {
   type AlarmChanges,
   alarmChanges,
   type AlarmEntity,
-  type LiveAlarms,
-  reconciled
+  noAlarms,
+  reconciled,
+  type SaidAlarms
 } from "@argusiq/domain/rule/alarm-changes.ts"
 import { type CompiledRule, endedRule } from "@argusiq/domain/rule/compile-rule.ts"
 import {
@@ -34,11 +35,10 @@ export interface Shared {
 }
 
 /** What a unit has come to, as of a commit. */
-export interface Standing {
+export interface Standing extends SaidAlarms {
   readonly state: FoldState<EntityRules, RuleInput>
   /** The newest reading. */
   readonly last: Pick<RuleInput, "receivedAt" | "ts"> | undefined
-  readonly live: LiveAlarms
   /** In partition time: when it has to be looked at though nothing comes. Infinity: never. */
   readonly dueAt: Instant
 }
@@ -73,7 +73,7 @@ export class Unit {
     const empty = emptyState(this.#fold)
     const state = stored === undefined ? empty : { ...empty, ...stored, tip: stored.base }
     const { base, baseTime, recent, tip } = state
-    this.standing = { state: { base, baseTime, recent, tip }, last: stored?.last, live: new Map(), dueAt: Infinity }
+    this.standing = { state: { base, baseTime, recent, tip }, last: stored?.last, ...noAlarms, dueAt: Infinity }
     this.revision = stored?.revision ?? 0
   }
 
@@ -121,7 +121,6 @@ export class Unit {
    * @param baseLimit readings up to here may still be on their way for reasons that are ours
    */
   step(inputs: ReadonlyArray<RuleInput>, partitionTime: Instant | undefined, baseLimit: Instant): Step {
-    const { live } = this.standing
     const last = inputs.reduce(
       (newest, { receivedAt, retracted, ts }) =>
         retracted === true || (newest !== undefined && ts <= newest.ts) ? newest : { ts, receivedAt },
@@ -135,33 +134,19 @@ export class Unit {
       baseLimit,
       ...(until !== undefined && last !== undefined && { until: Math.max(until, last.ts) })
     })
-    const changes = alarmChanges(this.entity, live, advanced, this.configOf)
-    const { settled, state } = advanced
-    const standing = { state, last, live: changes.live }
-    return {
-      unit: this,
-      settled,
-      ...standing,
-      dueAt: this.#dueOf(standing),
-      rows: changes.rows,
-      events: changes.events
-    }
+    const changes = alarmChanges(this.entity, this.standing, advanced, this.configOf)
+    return this.#stepTo({ ...changes, state: advanced.state, last }, advanced.settled)
   }
 
   /** What the rows of its alarms say against what its state says, and what its base has told since it was saved. */
-  compare(rows: LiveAlarms, settled: Step["settled"] = nothingSettled): Step {
+  compare(rows: SaidAlarms = noAlarms, settled: Step["settled"] = nothingSettled): Step {
     const { last, state } = this.standing
-    const said = reconciled(rows, toldBy(this.#fold, state), settled)
-    const changes = alarmChanges(this.entity, rows, said, this.configOf)
-    const standing = { state, last, live: changes.live }
-    return {
-      unit: this,
-      settled,
-      ...standing,
-      dueAt: this.#dueOf(standing),
-      rows: changes.rows,
-      events: changes.events
-    }
+    const told = reconciled(rows.live, toldBy(this.#fold, state), settled, state)
+    return this.#stepTo({ ...alarmChanges(this.entity, rows, told, this.configOf), state, last }, settled)
+  }
+
+  #stepTo(come: Omit<Standing, "dueAt"> & AlarmChanges, settled: Step["settled"]): Step {
+    return { ...come, unit: this, settled, dueAt: this.#dueOf(come) }
   }
 
   /** A rebuild has replaced what is older than its base. */

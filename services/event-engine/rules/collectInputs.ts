@@ -5,7 +5,7 @@
 import { onlyDeviceOf } from "@argusiq/domain/envelope.ts"
 import type { TenantId } from "@argusiq/domain/ids.ts"
 import type { RuleInput } from "@argusiq/domain/rule/rule-fold.ts"
-import { loadLiveAlarms } from "@argusiq/layers/alarms/AlarmRows.ts"
+import { loadSaidAlarms } from "@argusiq/layers/alarms/AlarmRows.ts"
 import { loadRuleStates, type StoredRuleState } from "@argusiq/layers/alarms/RuleStates.ts"
 import type { StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import type { Outcome } from "@argusiq/layers/bus/Consumer.ts"
@@ -36,11 +36,8 @@ export const makeCollect = Effect.fnUntraced(function* (kind: Kind, judge: UnitJ
     })
     yield* judge.learnRules(units)
     const since = units.map(({ entity, standing }) => ({ entityId: entity.entityId, since: standing.state.baseTime }))
-    const live = yield* loadLiveAlarms(sql, since)
-    for (const unit of units) {
-      const alarms = live.get(unit.entity.entityId)
-      if (alarms !== undefined) unit.standing = { ...unit.standing, live: alarms }
-    }
+    const said = yield* loadSaidAlarms(sql, since)
+    for (const unit of units) unit.standing = { ...unit.standing, ...said.get(unit.entity.entityId) }
     yield* judge.run(() => units.forEach((unit) => unit.restore()))
     for (const unit of units) owned.units.set(unit.entity.entityId, unit)
   })

@@ -43,7 +43,12 @@ export const makeOwnedPartitions = Effect.fnUntraced(function* (
     const recall = (steps: ReadonlyArray<Step>) => {
       for (const { settled: told, unit } of steps)
         if (told.size > 0) settled.set(unit, new Map([...(settled.get(unit) ?? []), ...told]))
-      owned.take(steps.map((step) => ({ ...step, live: step.unit.standing.live })))
+      owned.take(
+        steps.map((step) => {
+          const { live, spent } = step.unit.standing
+          return { ...step, live, spent }
+        })
+      )
     }
     if (saved !== undefined && saved < next) {
       yield* bus.read(at, saved, next).pipe(
@@ -61,7 +66,7 @@ export const makeOwnedPartitions = Effect.fnUntraced(function* (
     if (owned.units.size === 0) return owned
     recall(yield* judge.fold(owned, new Map([...owned.units.values()].map((unit) => [unit, []])), time))
     const compared = yield* judge.run(() =>
-      [...owned.units.values()].map((unit) => unit.compare(unit.standing.live, settled.get(unit)))
+      [...owned.units.values()].map((unit) => unit.compare(unit.standing, settled.get(unit)))
     )
     const store = storeSteps(compared)
     if (store !== undefined) {

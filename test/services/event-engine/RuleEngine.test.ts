@@ -132,6 +132,26 @@ layer(world, { excludeTestServices: true, timeout: 60_000 })("the rule engine", 
     })
   )
 
+  it.effect("an alarm that is over keeps its row when another begins, after a restart, where it began at first", () =>
+    Effect.gen(function* () {
+      const { measure, tenantId } = yield* setUp(above90)
+      const engine = yield* makeRuleEngine({ saveEveryMillis: 0 })
+      yield* engine.process(yield* log([measure(45, 95)]))
+      yield* engine.process(yield* log([measure(17, 95, { receivedAt: at(46) })]))
+      const between = [measure(21, 10, { receivedAt: at(47) }), measure(43, 95, { receivedAt: at(47) })]
+      yield* engine.process(yield* log(between))
+      yield* engine.process(yield* log([measure(52, 95)]))
+      yield* engine.tick(at(53))
+      yield* engine.restart
+      yield* engine.process(yield* log([measure(44, 10, { receivedAt: at(54) })]))
+      assert.deepStrictEqual(yield* shown(tenantId), [
+        "cleared high 17 21 true",
+        "cleared high 43 44 false",
+        "active high 45  false"
+      ])
+    })
+  )
+
   it.effect("what comes twice makes one alarm, told once", () =>
     Effect.gen(function* () {
       const { engine, measure, tenantId } = yield* setUp(above90)
