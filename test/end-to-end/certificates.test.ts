@@ -3,6 +3,7 @@ import { spawn, spawnSync } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { debianProgram } from "../support/components/debian.ts"
 import { eventually, PlatformProcess } from "../support/PlatformProcess.ts"
 import { argusiq } from "./Argusiq.ts"
 
@@ -44,7 +45,7 @@ describe("certificates on the command line, and mosquitto", () => {
   ]
   const publish = (directory: string, id: string, value: number) =>
     spawnSync(
-      "mosquitto_pub",
+      debianProgram("mosquitto_pub", "mosquitto-clients"),
       [...mosquitto(directory, id), "-q", "1", "-t", `devices/${id}/telemetry`, "-m", `{"temperature": ${value}}`],
       { encoding: "utf8", timeout: 20_000 }
     )
@@ -95,7 +96,11 @@ describe("certificates on the command line, and mosquitto", () => {
     assert.include(listed.output, "expiring")
     assert.notInclude((await cert("list", "--expiring-in", "10")).output, id)
 
-    const listener = spawn("mosquitto_sub", [...mosquitto(out, id), "-t", `devices/${id}/commands/#`])
+    const listener = spawn(debianProgram("mosquitto_sub", "mosquitto-clients"), [
+      ...mosquitto(out, id),
+      "-t",
+      `devices/${id}/commands/#`
+    ])
     const ended = new Promise<number>((resolve) => listener.on("close", () => resolve(Date.now())))
     await eventually("the device online", 20, async () =>
       (await platform.api<{ connectivityStatus: string }>("GET", `/devices/${id}`)).connectivityStatus === "online"
@@ -114,7 +119,10 @@ describe("certificates on the command line, and mosquitto", () => {
     await ended
     assert.notStrictEqual(publish(out, id, 99).status, 0)
     const list = await (await fetch(`${platform.url}/crl.pem`)).text()
-    const read = spawnSync("openssl", ["crl", "-noout", "-text"], { input: list, encoding: "utf8" })
+    const read = spawnSync(debianProgram("openssl", "openssl"), ["crl", "-noout", "-text"], {
+      input: list,
+      encoding: "utf8"
+    })
     assert.match(read.stdout, /Key Compromise/)
     assert.strictEqual((await latest(id)).metrics["temperature"]?.value, 21.5)
   }, 120_000)
@@ -147,10 +155,14 @@ describe("certificates on the command line, and mosquitto", () => {
     const certificate = readFileSync(join(out, "server.crt"), "utf8")
     await run("server", "--host", "mqtt.example.com", "--out", out)
     assert.strictEqual(readFileSync(join(out, "server.crt"), "utf8"), certificate)
-    const verified = spawnSync("openssl", ["verify", "-CAfile", "ca.crt", "-verify_ip", "10.0.0.1", "server.crt"], {
-      cwd: out,
-      encoding: "utf8"
-    })
+    const verified = spawnSync(
+      debianProgram("openssl", "openssl"),
+      ["verify", "-CAfile", "ca.crt", "-verify_ip", "10.0.0.1", "server.crt"],
+      {
+        cwd: out,
+        encoding: "utf8"
+      }
+    )
     assert.include(verified.stdout, "OK")
   }, 60_000)
 })

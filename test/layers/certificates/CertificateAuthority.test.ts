@@ -10,12 +10,16 @@ import { randomBytes, X509Certificate } from "node:crypto"
 import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { debianProgram } from "../../support/components/debian.ts"
 
 const workshop = mkdtempSync(join(tmpdir(), "argusiq-authority-"))
 afterAll(() => rmSync(workshop, { recursive: true, force: true }))
 const at = (name: string) => join(workshop, name)
 const openssl = (...parameters: ReadonlyArray<string>) => {
-  const { stderr, stdout } = spawnSync("openssl", parameters, { cwd: workshop, encoding: "utf8" })
+  const { stderr, stdout } = spawnSync(debianProgram("openssl", "openssl"), parameters, {
+    cwd: workshop,
+    encoding: "utf8"
+  })
   return stdout + stderr
 }
 

@@ -7,6 +7,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto"
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { debianProgram } from "../../support/components/debian.ts"
 import { addOrganization, Api, apiServer, DataDirectory, withoutRequestId } from "./apiServer.ts"
 
 const DAY = 86_400_000
@@ -14,7 +15,10 @@ const missing = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 /** What OpenSSL says in a directory of its own, whether it agrees or not. */
 const openssl = (...parameters: ReadonlyArray<string>) => {
-  const { stderr, stdout } = spawnSync("openssl", parameters, { cwd: workshop, encoding: "utf8" })
+  const { stderr, stdout } = spawnSync(debianProgram("openssl", "openssl"), parameters, {
+    cwd: workshop,
+    encoding: "utf8"
+  })
   return stdout + stderr
 }
 const workshop = mkdtempSync(join(tmpdir(), "argusiq-certificates-"))

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { CertificateAuthority } from "@argusiq/layers/certificates/CertificateAuthority.ts"
 import { promisify } from "node:util"
+import { debianProgram } from "../../support/components/debian.ts"
 import {
   certifiedBridge,
   certifiedClient,
@@ -381,10 +382,11 @@ layer(certifiedBridge(), { excludeTestServices: true, timeout: 60_000 })("MQTT w
       writeFileSync(join(directory, "ca.crt"), (yield* CertificateAuthority).chain)
       const mark = marker("mosquitto")
       const { tlsPort } = yield* Mqtt
+      const program = debianProgram("mosquitto_pub", "mosquitto-clients")
       const words = `-h localhost -p ${tlsPort} --cafile ca.crt --cert device.crt --key device.key -i ${device.id} -q 1`
       const send = (topic: string, ...more: ReadonlyArray<string>) =>
         Effect.promise(() =>
-          run("mosquitto_pub", [...words.split(" "), "-t", topic, "-m", mark, ...more], { cwd: directory }).then(
+          run(program, [...words.split(" "), "-t", topic, "-m", mark, ...more], { cwd: directory }).then(
             () => "sent",
             (error: { stderr: string }) => error.stderr
           )

@@ -9,6 +9,8 @@ const programs: ReadonlyArray<readonly [program: string, fromPackage: string]> =
   ["redis-server", "redis-server"],
   ["mosquitto", "mosquitto"],
   ["mosquitto_passwd", "mosquitto"],
+  ["mosquitto_pub", "mosquitto-clients"],
+  ["openssl", "openssl"],
   ["java", "openjdk-17-jre-headless"],
   ["mvn", "maven"]
 ]
