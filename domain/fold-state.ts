@@ -294,7 +294,7 @@ const append = <State, Input extends FoldInput, Output>(
   const changed = new Map<string, Output>()
   const emit = (id: string, output: Output) => void changed.set(id, output)
   const { base, baseTime, passed } = state
-  const recent = inputs.length === 0 ? state.recent : [...state.recent, ...inputs]
+  const recent = inputs.length === 0 ? state.recent : state.recent.concat(inputs)
   const trail = takeTrail<State, Input, Output>(state)
   const way = { recent, index: state.recent.length, isPassed: passed !== undefined }
   const tip = walk(fold, state.tip, way, until, trail, emit)

@@ -55,7 +55,10 @@ export const changesLatest = `(
     ${hasSameKeys} or jsonb_exists_all(${held}.metrics, array(select jsonb_object_keys(excluded.metrics))))
   ) is not true`
 
+/** The first that is the case. The limit leaves the later ones, which exclude it, unasked. */
+const either = (...ways: ReadonlyArray<string>) => `${ways.join(" union all ")} limit 1`
+
 /** Columns: metrics, newest_ts, older, quality, keys_hash, updated_at. Of two values of the same instant the one held stands. */
-export const mergedLatest = `${replaced(isNewer)} union all ${laidOver(isNewer)} union all ${compared(isNewer, isNewer, 1)}`
+export const mergedLatest = either(replaced(isNewer), laidOver(isNewer), compared(isNewer, isNewer, 1))
 /** The same, but of two values of the same instant the one that comes counts: it corrects the other. */
-export const correctedLatest = `${replaced(isAsNew)} union all ${laidOver(isNewer)} union all ${compared(isAsNew, isNewer, 3)}`
+export const correctedLatest = either(replaced(isAsNew), laidOver(isNewer), compared(isAsNew, isNewer, 3))
