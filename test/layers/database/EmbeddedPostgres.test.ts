@@ -107,16 +107,6 @@ describe("the embedded PostgreSQL", () => {
     })
   )
 
-  it.live("is spoken with over its Unix socket, and over TCP where its path is too long for one", () =>
-    Effect.gen(function* () {
-      const way = "select inet_server_addr() is null as is_unix"
-      assert.deepStrictEqual(yield* withServer((server) => query(server, way)), [{ is_unix: true }])
-      const deep = Path.join(root, "a-name-of-fifty-characters-as-people-give-them-to-it".repeat(2), "postgres")
-      Fs.mkdirSync(Path.dirname(deep), { mode: 0o755 })
-      assert.deepStrictEqual(yield* withServer((server) => query(server, way), deep), [{ is_unix: false }])
-    })
-  )
-
   it.live("starts over a postmaster.pid whose process is gone", () =>
     Effect.gen(function* () {
       const gone = spawn("true")
