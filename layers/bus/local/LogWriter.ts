@@ -102,43 +102,20 @@ export class LogWriter {
   }
 
   async #run(): Promise<void> {
-    let commit: Promise<() => void> | undefined
-    while (commit !== undefined || this.#isAsked()) {
-      if (commit === undefined) {
-        // The rest of this turn's calls join the transaction.
-        await new Promise(setImmediate)
-        commit = this.#commit()
-        continue
-      }
-      const tell = await commit
-      // Those who are told go on at once, for tens of milliseconds under load: the disk need not wait for that.
-      commit = this.#isAsked() ? this.#commit() : undefined
-      tell()
+    while (this.#publishes.length > 0 || this.#changes.length > 0) {
+      // The rest of this turn's calls join the transaction.
+      await new Promise(setImmediate)
+      await this.#commit()
     }
     this.#running = undefined
   }
 
-  #isAsked(): boolean {
-    return this.#publishes.length > 0 || this.#changes.length > 0
-  }
-
-  /** Undefined: nothing of it can be stored, and all have been answered. */
-  #commit(): Promise<() => void> | undefined {
+  async #commit(): Promise<void> {
     const changes = this.#changes
     this.#changes = []
     const appended = Math.max(this.#appendedAt, this.#options.now())
     const { publishes, records } = this.#encode(appended)
-    if (publishes.length === 0 && changes.length === 0) return undefined
-    return this.#store(appended, publishes, records, changes)
-  }
-
-  /** Answers how to tell those who wait for it. By then the log has it, or nothing of it. */
-  async #store(
-    appended: Instant,
-    publishes: ReadonlyArray<Publish>,
-    records: ReadonlyArray<Appendable>,
-    changes: ReadonlyArray<Change>
-  ): Promise<() => void> {
+    if (publishes.length === 0 && changes.length === 0) return
     let transaction: Transaction | undefined
     const offsets: Array<number> = []
     try {
@@ -151,19 +128,16 @@ export class LogWriter {
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause)
       const failure = unavailable(`the log could not be written (${reason}): nothing of it was acknowledged`, cause)
-      return () => {
-        for (const publish of publishes) publish.done(failure)
-        for (const change of changes) change.done(failure)
-      }
+      for (const publish of publishes) publish.done(failure)
+      for (const change of changes) change.done(failure)
+      return
     }
     this.#appendedAt = appended
     for (const [index, appendable] of records.entries()) remember(appendable, offsets[index] as number, appended)
     for (const [partition, bounds] of transaction?.bounds ?? []) partition.bounds = bounds
-    return () => {
-      for (const publish of publishes) publish.done(Exit.void)
-      for (const change of changes) change.done(Exit.void)
-      for (const partition of transaction?.bounds.keys() ?? []) for (const reader of partition.readers) reader.wake()
-    }
+    for (const publish of publishes) publish.done(Exit.void)
+    for (const change of changes) change.done(Exit.void)
+    for (const partition of transaction?.bounds.keys() ?? []) for (const reader of partition.readers) reader.wake()
   }
 
   /** Takes publishes from the queue up to the size of a commit, and answers those that cannot be appended. */

@@ -12,7 +12,7 @@ import { rewind } from "@argusiq/layers/bus/consumer/Offsets.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { allSafeguards, Safeguards } from "@argusiq/layers/Safeguards.ts"
 import { assert, layer } from "@effect/vitest"
-import { Context, Deferred, Effect, Layer, Logger, Schema } from "effect"
+import { Context, Deferred, Effect, Exit, Layer, Logger, Schema } from "effect"
 import { testDatabase } from "../../support/postgres.ts"
 import {
   besides,
@@ -347,14 +347,12 @@ export const consumerContract = (name: string, { bus: busLayer, forgetful }: Bus
         const busy = new Set(keys.map((key) => murmurOf(PARTITIONS, Buffer.from(key)))).size
         const seen = new Set<number>()
         // Whoever is first is not stored before the others have something to store.
-        const allSeen = until(
-          "all partitions have had a batch",
-          Effect.sync(() => seen.size >= busy)
-        )
+        const allSeen = yield* Deferred.make<void>()
         yield* start(
           storing(group, ({ partition, records }) => {
             seen.add(partition)
-            return Effect.as(allSeen, { publish: [], deadLetters: [], rows: gathered(group, records) })
+            if (seen.size >= busy) Deferred.doneUnsafe(allSeen, Exit.void)
+            return Effect.as(Deferred.await(allSeen), { publish: [], deadLetters: [], rows: gathered(group, records) })
           })
         )
         yield* untilStored(group, keys.length * 20)
