@@ -11,7 +11,7 @@ import { evaluateHere } from "./expression/memo.ts"
 import { Extracted } from "./extract.ts"
 import { type Instant } from "./ids.ts"
 import { type NormalizedMessage, type Reading } from "./readings.ts"
-import { recordValue } from "./record-json.ts"
+import { jsonBytes } from "./record-json.ts"
 import { type AliasTable, type Decoded } from "./protocol/decoder.ts"
 import { type StructureLimits, structureLimits } from "./scan.ts"
 import { storableJson, type StorableJson } from "./storable.ts"
@@ -180,7 +180,7 @@ export const normalizeEndpoint = (input: EndpointMessage): Result.Result<Normali
 /** The value of a record of the normalized topic, or `RecordTooLarge`: rules can take a value often, and so enlarge it. */
 export const encodeNormalized = (message: NormalizedMessage): Result.Result<Uint8Array, Poison> => {
   try {
-    const value = recordValue(message)
+    const value = jsonBytes(message)
     if (value.byteLength <= MAX_ENCODED_BYTES) return Result.succeed(value)
   } catch {
     // a text longer than a string can be

@@ -4,7 +4,7 @@
  */
 import { Schema } from "effect"
 import { Instant, RuleId, TenantId, Uuid } from "./ids.ts"
-import { recordValue } from "./record-json.ts"
+import { jsonBytes } from "./record-json.ts"
 import { Topics } from "./topics.ts"
 
 export const Severity = Schema.Literals(["info", "low", "warning", "medium", "high", "critical"])
@@ -41,7 +41,7 @@ export type SystemEvent = typeof SystemEvent.Type
 export const eventRecord = (event: SystemEvent, traceparent?: string) => ({
   topic: Topics.events,
   key: event.entityId,
-  value: recordValue(event),
+  value: jsonBytes(event),
   headers: {
     "message-id": event.id,
     "tenant-id": event.tenantId,

@@ -5,7 +5,7 @@
 import { Schema } from "effect"
 import { Instant, TenantId, Uuid } from "../ids.ts"
 import { roles } from "../permissions.ts"
-import { recordValue } from "../record-json.ts"
+import { jsonBytes } from "../record-json.ts"
 import { type Severity, SystemEvent } from "../system-event.ts"
 import { Topics } from "../topics.ts"
 
@@ -105,7 +105,7 @@ export type ActivityCreated = typeof ActivityCreated.Type
 export const activityRecord = (activity: ActivityCreated) => ({
   topic: Topics.activities,
   key: activity.targetId ?? activity.activityId,
-  value: recordValue(activity),
+  value: jsonBytes(activity),
   headers: {
     "message-id": activity.activityId,
     "tenant-id": activity.tenantId,

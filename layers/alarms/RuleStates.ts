@@ -7,6 +7,7 @@
  */
 import { DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import type { Instant, TenantId } from "@argusiq/domain/ids.ts"
+import { jsonBytes } from "@argusiq/domain/record-json.ts"
 import type { EntityRules } from "@argusiq/domain/rule/entity-rules.ts"
 import type { RuleInput } from "@argusiq/domain/rule/rule-fold.ts"
 import type { TopicPartition } from "../bus/Bus.ts"
@@ -40,7 +41,6 @@ const toMicros = (column: string) => `(extract(epoch from ${column}) * 1000000):
 /** States encoded before others are let in. */
 const ENCODED_AT_ONCE = 20
 const decoder = new TextDecoder()
-const bytesOf = (value: unknown) => Buffer.from(JSON.stringify(value))
 
 const saveStatement = `
 insert into fold_states as present (kind, entity_id, tenant_id, partition, base, recent, base_time, due_at, revision)
@@ -65,8 +65,8 @@ export const saveRuleStates = (
     const bases: Array<Uint8Array> = []
     const recents: Array<Uint8Array> = []
     for (const { base, last, recent } of states) {
-      bases.push(bytesOf(base))
-      recents.push(bytesOf({ inputs: recent, last }))
+      bases.push(jsonBytes(base))
+      recents.push(jsonBytes({ inputs: recent, last }))
       if (bases.length % ENCODED_AT_ONCE === 0) yield* Effect.yieldNow
     }
     return yield* sql.unsafe<{ entity_id: string }>(saveStatement, [

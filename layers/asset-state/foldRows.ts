@@ -8,6 +8,7 @@ import type { AssetReading } from "@argusiq/domain/asset/asset-reading.ts"
 import { DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import type { FoldState } from "@argusiq/domain/fold.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
+import { jsonBytes } from "@argusiq/domain/record-json.ts"
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { TopicPartition } from "../bus/Bus.ts"
@@ -103,8 +104,8 @@ export const encodeAsset = ({
   state,
   told
 }: StoredAsset): { readonly base: Uint8Array; readonly recent: Uint8Array } => ({
-  base: Buffer.from(JSON.stringify(state.base)),
-  recent: Buffer.from(JSON.stringify({ arrivals, told, ...keepInputs(state.recent) } satisfies Recent))
+  base: jsonBytes(state.base),
+  recent: jsonBytes({ arrivals, told, ...keepInputs(state.recent) } satisfies Recent)
 })
 
 export interface EncodedAsset {

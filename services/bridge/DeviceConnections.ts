@@ -5,6 +5,7 @@
  */
 import { envelopeHeaders } from "@argusiq/domain/bridge.ts"
 import { type DeviceConnection } from "@argusiq/domain/device-connection.ts"
+import { jsonBytes } from "@argusiq/domain/record-json.ts"
 import { storableText } from "@argusiq/domain/storable.ts"
 import { Topics } from "@argusiq/domain/topics.ts"
 import { Bus, type BusRecord } from "@argusiq/layers/bus/Bus.ts"
@@ -53,7 +54,7 @@ const recordOf = ({ at, ...seen }: SeenConnection, source: "mqtt" | "webhook"): 
   return {
     topic: Topics.connections,
     key: deviceId,
-    value: Buffer.from(JSON.stringify(connection)),
+    value: jsonBytes(connection),
     headers: envelopeHeaders({ messageId, receivedAt, tenantId, deviceId, source })
   }
 }

@@ -8,7 +8,7 @@ import type { Poison } from "@argusiq/domain/errors.ts"
 import { entryLetters, failureOf } from "@argusiq/domain/failed-entries.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
 import type { LogicalDevices } from "@argusiq/domain/readings.ts"
-import { recordValue } from "@argusiq/domain/record-json.ts"
+import { jsonBytes } from "@argusiq/domain/record-json.ts"
 import { Topics } from "@argusiq/domain/topics.ts"
 import type { BusRecord, StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import type { Consumer, Outcome } from "@argusiq/layers/bus/Consumer.ts"
@@ -48,7 +48,7 @@ const inOrder = (deadLetters: Collected["deadLetters"]) =>
 
 const logicalDevicesRecord = (record: StoredRecord, value: LogicalDevices): BusRecord => {
   const { "retry-group": _, ...headers } = record.headers
-  return { topic: Topics.logicalDevices, key: record.key, value: recordValue(value), headers }
+  return { topic: Topics.logicalDevices, key: record.key, value: jsonBytes(value), headers }
 }
 
 /** A message of which nothing goes on. */
