@@ -7,6 +7,7 @@ import type { Emit, Fold, FoldInput, FoldState } from "./fold.ts"
 import { compareTold } from "./fold-told.ts"
 import { leaveTrail, takeTrail, type Trail, trailOf } from "./fold-trail.ts"
 import type { Instant } from "./ids.ts"
+import { placeOf, RecentInputs } from "./recent-inputs.ts"
 
 /** Before every instant. */
 export const BEFORE_ALL: Instant = -62_135_596_800_000_000
@@ -23,7 +24,7 @@ export interface AdvanceOptions {
   readonly until?: Instant
 }
 
-export interface Advanced<State, Input, Output> {
+export interface Advanced<State, Input extends FoldInput, Output> {
   readonly state: FoldState<State, Input>
   /** What was told, and was not told so before. */
   readonly changed: ReadonlyMap<string, Output>
@@ -37,7 +38,12 @@ export interface Advanced<State, Input, Output> {
 
 export const emptyState = <State, Input extends FoldInput, Output>(
   fold: Fold<State, Input, Output>
-): FoldState<State, Input> => ({ base: fold.initial, baseTime: BEFORE_ALL, recent: [], tip: fold.initial })
+): FoldState<State, Input> => ({
+  base: fold.initial,
+  baseTime: BEFORE_ALL,
+  recent: RecentInputs.of([]),
+  tip: fold.initial
+})
 
 /** The order in which a fold sees its inputs. */
 export const compareInputs = (left: FoldInput, right: FoldInput): number =>
@@ -73,19 +79,8 @@ const merge = <Input extends FoldInput>(
   return merged
 }
 
-/** The first place whose input is not before what is looked for. */
-const placeOf = (inputs: ReadonlyArray<FoldInput>, isBefore: (input: FoldInput) => boolean): number => {
-  let low = 0
-  let high = inputs.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (isBefore(inputs[middle]!)) low = middle + 1
-    else high = middle
-  }
-  return low
-}
 /** The first place whose input is after this time. */
-export const placeAfter = (inputs: ReadonlyArray<FoldInput>, time: Instant) => placeOf(inputs, ({ ts }) => ts <= time)
+const placeAfter = (inputs: ReadonlyArray<FoldInput>, time: Instant) => placeOf(inputs, ({ ts }) => ts <= time)
 /** The first place whose input is not before this time. */
 const placeAt = (inputs: ReadonlyArray<FoldInput>, time: Instant) => placeOf(inputs, ({ ts }) => ts < time)
 
@@ -94,7 +89,7 @@ const silent = () => {}
 const stepAll = <State, Input extends FoldInput, Output>(
   fold: Fold<State, Input, Output>,
   from: State,
-  inputs: ReadonlyArray<Input>,
+  inputs: Iterable<Input>,
   emit: Emit<Output>
 ): State => {
   let state = from
@@ -126,7 +121,7 @@ interface Tip<State> {
 /** The tip computed from the base, and all that is told on the way, by its last value. */
 const refoldTold = <State, Input extends FoldInput, Output>(
   fold: Fold<State, Input, Output>,
-  { base, recent }: Pick<FoldState<State, Input>, "base" | "recent">,
+  { base, recent }: { readonly base: State; readonly recent: Iterable<Input> },
   until: Instant | undefined
 ): Tip<State> & { readonly told: Map<string, Output> } => {
   const told = new Map<string, Output>()
@@ -161,20 +156,21 @@ const moveBase = <State, Input extends FoldInput, Output>(
   emit: Emit<Output>
 ): FoldState<State, Input> => {
   const { recent } = state
-  const newest = later(recent.findLast(({ retracted }) => retracted !== true)?.ts, until)
+  const newest = later(recent.newest, until)
   if (newest === undefined) return state
   const time = Math.min(newest - horizonMicros, baseLimit)
   if (time <= state.baseTime) return state
-  const place = placeAfter(recent, time)
-  const stepped = place === 0 ? state.base : stepAll(fold, state.base, recent.slice(0, place), emit)
+  const { rest, taken } = recent.splitAfter(time)
+  const last = taken.at(-1)
+  const stepped = stepAll(fold, state.base, taken, emit)
   const passed = passIfTold(fold, stepped, time, emit)
-  if (place === 0 && passed === undefined) return state
-  const baseTime = passed !== undefined ? time : recent[place - 1]!.ts
+  if (last === undefined && passed === undefined) return state
+  const baseTime = passed !== undefined ? time : last!.ts
   const { passed: tipPassed, tip } = state
   return {
     base: passed ?? stepped,
     baseTime,
-    recent: place === 0 ? recent : recent.slice(place),
+    recent: last === undefined ? recent : rest,
     tip,
     ...(tipPassed !== undefined && tipPassed > baseTime && { passed: tipPassed })
   }
@@ -196,7 +192,7 @@ export const advance = <State, Input extends FoldInput, Output>(
   const moved = moveBase(fold, added, options, (id, output) => void settled.set(id, output))
   trail.drop(added.recent.length - moved.recent.length)
   const { recent } = moved
-  trail.trim(placeAfter(recent, (recent.at(-1)?.ts ?? BEFORE_ALL) - USUALLY_LATE_MICROS), recent.length)
+  trail.trim(recent.placeNear((recent.last?.ts ?? BEFORE_ALL) - USUALLY_LATE_MICROS), recent.length)
   leaveTrail(moved, trail)
   return { state: moved, changed, retracted, settled, late }
 }
@@ -207,39 +203,44 @@ const add = <State, Input extends FoldInput, Output>(
   inputs: ReadonlyArray<Input>,
   until: Instant | undefined
 ) => {
-  const last = state.recent.at(-1)
+  const { last } = state.recent
   const first = inputs[0]
   const isNewest =
     first === undefined ||
     ((last === undefined || compareInputs(last, first) < 0) && first.ts >= (state.passed ?? BEFORE_ALL))
   if (isNewest) return append(fold, state, inputs, until)
-  const start = placeAt(state.recent, first.ts)
-  const recent = state.recent.slice(0, start).concat(merge(state.recent.slice(start), inputs))
-  const changed = changedFrom(recent, state.recent, start)
+  const start = state.recent.placeNear(first.ts)
+  const present = state.recent.slice(start)
+  const merged = merge(present, inputs)
+  const changed = changedFrom(merged, present)
   if (changed === undefined) return append(fold, state, [], until)
   const { base, baseTime, passed } = state
   const trail = takeTrail<State, Input, Output>(state)
-  const back = trail.goBack(changed, base)
+  const back = trail.goBack(start + changed, base)
   const before =
     back.told === undefined
       ? refoldTold(fold, { base: back.state, recent: state.recent.slice(back.index) }, passed).told
       : toldFrom(fold, back.state, back.told)
   const told = toldFrom(fold, back.state, [])
   const emit = (id: string, output: Output) => void told.set(id, output)
-  const tip = walk(fold, back.state, { recent, index: back.index }, later(passed, until), trail, emit)
+  const recent = state.recent.replaceFrom(start, merged)
+  const way = {
+    index: back.index,
+    inputs: back.index < start ? recent.slice(back.index) : merged.slice(back.index - start)
+  }
+  const tip = walk(fold, back.state, way, later(passed, until), trail, emit)
   return { state: { base, baseTime, recent, ...tip }, trail, ...compareTold(before, told) }
 }
 
 /**
- * The first place of the instant at which they differ, which is not before `start`: what is told under one id may come of all
- * inputs of an instant. Undefined: they are the same.
+ * The first place of the instant at which they differ: what is told under one id may come of all inputs of an instant.
+ * Undefined: they are the same.
  */
 const changedFrom = <Input extends FoldInput>(
   after: ReadonlyArray<Input>,
-  before: ReadonlyArray<Input>,
-  start: number
+  before: ReadonlyArray<Input>
 ): number | undefined => {
-  let place = start
+  let place = 0
   while (place < before.length && after[place] === before[place]) place++
   return place === after.length ? undefined : placeAt(after, after[place]!.ts)
 }
@@ -256,11 +257,11 @@ const toldFrom = <State, Input extends FoldInput, Output>(
   return said
 }
 
-/** From a state over the recent inputs from `index` on, and the time until `until` if something comes of it. */
+/** From a state over what follows it, of which the first is the recent input at `index`, and the time until `until` if something comes of it. */
 const walk = <State, Input extends FoldInput, Output>(
   fold: Fold<State, Input, Output>,
   from: State,
-  { index: start, isPassed, recent }: { recent: ReadonlyArray<Input>; index: number; isPassed?: boolean },
+  { index: start, inputs, isPassed }: { inputs: ReadonlyArray<Input>; index: number; isPassed?: boolean },
   until: Instant | undefined,
   trail: Trail<State, Output>,
   emit: Emit<Output>
@@ -273,9 +274,9 @@ const walk = <State, Input extends FoldInput, Output>(
     trail.tell(index, id, output, isAfterwards)
     emit(id, output)
   }
-  while (index < recent.length) {
+  for (const input of inputs) {
     if (!unmarkable) trail.mark(index, state)
-    const input = recent[index++]!
+    index++
     if (input.retracted === true) continue
     state = fold.step(state, input, tell)
     unmarkable = false
@@ -294,12 +295,12 @@ const append = <State, Input extends FoldInput, Output>(
   const changed = new Map<string, Output>()
   const emit = (id: string, output: Output) => void changed.set(id, output)
   const { base, baseTime, passed } = state
-  const recent = inputs.length === 0 ? state.recent : state.recent.concat(inputs)
   const trail = takeTrail<State, Input, Output>(state)
-  const way = { recent, index: state.recent.length, isPassed: passed !== undefined }
+  const way = { inputs, index: state.recent.length, isPassed: passed !== undefined }
   const tip = walk(fold, state.tip, way, until, trail, emit)
   const isStepped = inputs.some(({ retracted }) => retracted !== true)
   const kept = tip.passed === undefined && !isStepped && passed !== undefined ? { passed } : {}
+  const recent = state.recent.append(inputs)
   return { state: { base, baseTime, recent, ...tip, ...kept }, trail, changed, retracted: [] as ReadonlyArray<string> }
 }
 
@@ -311,7 +312,7 @@ export const rebase = <State, Input extends FoldInput, Output>(
   baseTime: Instant
 ): Pick<Advanced<State, Input, Output>, "changed" | "retracted" | "state"> => {
   const before = refoldTold(fold, state, state.passed)
-  const recent = state.recent.slice(placeAfter(state.recent, baseTime))
+  const recent = state.recent.splitAfter(baseTime).rest
   const { told, ...tip } = refoldTold(fold, { base, recent }, state.passed)
   return { state: { base, baseTime, recent, ...tip }, ...compareTold(before.told, told) }
 }
@@ -381,7 +382,7 @@ export const toldSince = <State, Input extends FoldInput, Output>(
   since: Instant
 ): ReadonlyMap<string, Output> => {
   const { passed, recent } = state
-  const mark = trailOf<State, Input, Output>(state)?.before(placeAt(recent, since))
+  const mark = trailOf<State, Input, Output>(state)?.before(recent.placeNear(since))
   return mark === undefined
     ? toldBy(fold, state)
     : refoldTold(fold, { base: mark.state, recent: recent.slice(mark.index) }, passed).told

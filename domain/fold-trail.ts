@@ -7,7 +7,7 @@
  * input costs at most half as much again as what comes after it.
  * @module
  */
-import type { FoldState } from "./fold.ts"
+import type { FoldInput, FoldState } from "./fold.ts"
 
 /** Inputs between two marks near the tip. */
 const SPACING = 16
@@ -131,12 +131,12 @@ interface Kept<State, Output> {
 }
 
 /** The trail of a state; undefined where there is none. */
-export const trailOf = <State, Input, Output>(
+export const trailOf = <State, Input extends FoldInput, Output>(
   state: FoldState<State, Input> & Kept<State, Output>
 ): Trail<State, Output> | undefined => (state[TRAIL]?.owner === state ? state[TRAIL].trail : undefined)
 
 /** The trail of a state, which no longer has it afterwards; one that begins at its tip where there is none. */
-export const takeTrail = <State, Input, Output>(
+export const takeTrail = <State, Input extends FoldInput, Output>(
   state: FoldState<State, Input> & Kept<State, Output>
 ): Trail<State, Output> => {
   const trail = trailOf<State, Input, Output>(state)
@@ -145,7 +145,7 @@ export const takeTrail = <State, Input, Output>(
   return trail
 }
 
-export const leaveTrail = <State, Input, Output>(
+export const leaveTrail = <State, Input extends FoldInput, Output>(
   state: FoldState<State, Input> & Kept<State, Output>,
   trail: Trail<State, Output>
 ): void => {

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Instant } from "./ids.ts"
+import type { RecentInputs } from "./recent-inputs.ts"
 
 /** How far back readings may come late and still correct what was said, in microseconds. */
 export const DEFAULT_HORIZON_MICROS = 30_000_000
@@ -42,10 +43,10 @@ export interface Fold<State, Input extends FoldInput, Output> {
  * Row of fold_states. `recent` holds inputs with ts > baseTime, sorted, without doubles, with those that were retracted;
  * `tip` is base and all of `recent`, and the time until `passed` where something came of it.
  */
-export interface FoldState<State, Input> {
+export interface FoldState<State, Input extends FoldInput> {
   readonly base: State
   readonly baseTime: Instant
-  readonly recent: ReadonlyArray<Input>
+  readonly recent: RecentInputs<Input>
   readonly tip: State
   /** Absent: the tip is as of the newest input. */
   readonly passed?: Instant

@@ -9,7 +9,7 @@ import type { Instant, TenantId } from "../ids.ts"
 import { type Severity, Severity as Severities } from "../system-event.ts"
 import { uuidV5 } from "../uuid.ts"
 import type { RuleConfig } from "./rule.ts"
-import type { RuleAlarm } from "./rule-fold.ts"
+import type { RuleAlarm, RuleInput } from "./rule-fold.ts"
 
 /** An alarm that is not over and done with: open, or what is said of it may still be corrected. */
 export interface LiveAlarm {
@@ -81,7 +81,7 @@ const isSame = (left: RuleAlarm, right: RuleAlarm): boolean =>
   left === right || Equal.equals({ ...left, severityAt: 0 }, { ...right, severityAt: 0 })
 
 /** What a fold says now, and how far its base has come. */
-type Told = Pick<Advanced<unknown, unknown, RuleAlarm>, "changed" | "retracted" | "settled"> & {
+type Told = Pick<Advanced<unknown, RuleInput, RuleAlarm>, "changed" | "retracted" | "settled"> & {
   readonly state: { readonly baseTime: Instant }
 }
 

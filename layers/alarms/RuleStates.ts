@@ -8,6 +8,7 @@
 import { DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import type { Instant, TenantId } from "@argusiq/domain/ids.ts"
 import { jsonBytes } from "@argusiq/domain/record-json.ts"
+import { RecentInputs, type WrittenInputs } from "@argusiq/domain/recent-inputs.ts"
 import type { EntityRules } from "@argusiq/domain/rule/entity-rules.ts"
 import type { RuleInput } from "@argusiq/domain/rule/rule-fold.ts"
 import type { TopicPartition } from "../bus/Bus.ts"
@@ -24,7 +25,7 @@ export interface StoredRuleState {
   readonly tenantId: TenantId
   readonly base: EntityRules
   readonly baseTime: Instant
-  readonly recent: ReadonlyArray<RuleInput>
+  readonly recent: RecentInputs<RuleInput>
   /** Of the newest reading. */
   readonly last: Pick<RuleInput, "receivedAt" | "ts"> | undefined
   /** Raised by a rebuild, and by nothing else. */
@@ -66,7 +67,7 @@ export const saveRuleStates = (
     const recents: Array<Uint8Array> = []
     for (const { base, last, recent } of states) {
       bases.push(jsonBytes(base))
-      recents.push(jsonBytes({ inputs: recent, last }))
+      recents.push(Buffer.from(recent.json({ last })))
       if (bases.length % ENCODED_AT_ONCE === 0) yield* Effect.yieldNow
     }
     return yield* sql.unsafe<{ entity_id: string }>(saveStatement, [
@@ -97,17 +98,19 @@ interface StateRow {
   readonly revision: number
 }
 
+/** `recent` of a row; `inputs` where it was saved before they were packed. */
+type Recent = (WrittenInputs<RuleInput> | { readonly inputs: ReadonlyArray<RuleInput> }) & {
+  readonly last?: StoredRuleState["last"]
+}
+
 const toState = (row: StateRow): StoredRuleState => {
-  const { inputs, last } = JSON.parse(decoder.decode(row.recent)) as {
-    readonly inputs: ReadonlyArray<RuleInput>
-    readonly last?: StoredRuleState["last"]
-  }
+  const { last, ...recent } = JSON.parse(decoder.decode(row.recent)) as Recent
   return {
     entityId: row.entity_id,
     tenantId: row.tenant_id as TenantId,
     base: JSON.parse(decoder.decode(row.base)) as EntityRules,
     baseTime: Number(row.base_time),
-    recent: inputs,
+    recent: RecentInputs.of("inputs" in recent ? recent.inputs : RecentInputs.read(recent)),
     last,
     revision: row.revision
   }

@@ -8,11 +8,12 @@ import type { AssetReading } from "@argusiq/domain/asset/asset-reading.ts"
 import { DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import type { FoldState } from "@argusiq/domain/fold.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
+import { RecentInputs, type WrittenInputs } from "@argusiq/domain/recent-inputs.ts"
 import { jsonBytes } from "@argusiq/domain/record-json.ts"
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { TopicPartition } from "../bus/Bus.ts"
-import { type KeptInputs, keepInputs, restoreInputs } from "./recentInputs.ts"
+import { type KeptInputs, restoreInputs } from "./keptInputs.ts"
 import { byteStrings, instants, integers, uuids } from "../telemetry/columns.ts"
 
 type Sql = SqlClient.SqlClient
@@ -30,10 +31,7 @@ export interface StoredAsset {
 }
 
 /** `recent` of a row of kind `asset`. */
-interface Recent extends KeptInputs {
-  readonly arrivals: number
-  readonly told: number
-}
+type Recent = (KeptInputs | WrittenInputs<AssetReading>) & Pick<StoredAsset, "arrivals" | "told">
 
 const KIND = "asset"
 /** Under this name `consumer_offsets` holds the places up to which the rows hold what was read. */
@@ -72,11 +70,12 @@ export const loadAssets = (
             rows.map((row): StoredAsset => {
               const base: AssetState = parsed(row.base)
               const recent: Recent = parsed(row.recent)
-              const inputs = restoreInputs(recent, row.entity_id, row.tenant_id)
+              const inputs =
+                "origins" in recent ? restoreInputs(recent, row.entity_id, row.tenant_id) : RecentInputs.read(recent)
               return {
                 assetId: row.entity_id,
                 tenantId: row.tenant_id,
-                state: { base, baseTime: Number(row.base_time), recent: inputs, tip: base },
+                state: { base, baseTime: Number(row.base_time), recent: RecentInputs.of(inputs), tip: base },
                 arrivals: recent.arrivals,
                 revision: row.revision,
                 told: recent.told
@@ -105,7 +104,7 @@ export const encodeAsset = ({
   told
 }: StoredAsset): { readonly base: Uint8Array; readonly recent: Uint8Array } => ({
   base: jsonBytes(state.base),
-  recent: jsonBytes({ arrivals, told, ...keepInputs(state.recent) } satisfies Recent)
+  recent: Buffer.from(state.recent.json({ arrivals, told }))
 })
 
 export interface EncodedAsset {

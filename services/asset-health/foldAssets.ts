@@ -17,7 +17,7 @@ import { versionsOf } from "@argusiq/domain/asset/device-view.ts"
 import type { AssetTypeProfile } from "@argusiq/domain/asset/asset-type.ts"
 import type { Evaluate } from "@argusiq/domain/expression/expression.ts"
 import { DEFAULT_HORIZON_MICROS } from "@argusiq/domain/fold.ts"
-import { advance, BEFORE_ALL, emptyState, foldAll, placeAfter, rebase, toldSince } from "@argusiq/domain/fold-state.ts"
+import { advance, BEFORE_ALL, emptyState, foldAll, rebase, toldSince } from "@argusiq/domain/fold-state.ts"
 import type { Instant } from "@argusiq/domain/ids.ts"
 import type { StoredAsset } from "@argusiq/layers/asset-state/foldRows.ts"
 
@@ -73,8 +73,8 @@ const quietFoldOf = (profile: AssetProfile, { types }: KnownAssets) => {
 const noSeconds: FoldedAsset["seconds"] = new Map()
 
 /** Whether no reading of the second comes after this instant. */
-const isLastOfSecond = (recent: ReadonlyArray<AssetReading>, ts: Instant): boolean => {
-  const next = recent[placeAfter(recent, ts)]
+const isLastOfSecond = (recent: StoredAsset["state"]["recent"], ts: Instant): boolean => {
+  const next = recent.firstAfter(ts)
   return next === undefined || secondOf(next.ts) !== secondOf(ts)
 }
 

@@ -14,6 +14,7 @@ import type { Instant, TenantId } from "@argusiq/domain/ids.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
 import { type AlarmRow, alarmIdOf, noAlarms, type SaidAlarms } from "@argusiq/domain/rule/alarm-changes.ts"
 import { ruleCompiler } from "@argusiq/domain/rule/compile-rule.ts"
+import { RecentInputs } from "@argusiq/domain/recent-inputs.ts"
 import { askedBy, askedMetrics, entityDue, type EntityRules, entityRules } from "@argusiq/domain/rule/entity-rules.ts"
 import type { RuleConfig, RuleVersion } from "@argusiq/domain/rule/rule.ts"
 import type { RuleAlarm, RuleInput } from "@argusiq/domain/rule/rule-fold.ts"
@@ -156,7 +157,7 @@ export const rebuildAlarms = Effect.fn("rebuildAlarms")(function* (
   const time = yield* timeOf(sql, group, topic, partition)
   const untilOf = (newest: typeof last) =>
     time === undefined || newest === undefined ? newest?.ts : Math.max(newest.ts, newest.ts + time - newest.receivedAt)
-  let recent: ReadonlyArray<RuleInput>
+  let recent: RecentInputs<RuleInput>
   let baseTime: Instant
   let until: Instant | undefined
   const newest = (yield* newestOf(sql, [entityId])) ?? BEFORE_ALL
@@ -177,13 +178,13 @@ export const rebuildAlarms = Effect.fn("rebuildAlarms")(function* (
     yield* take(ofAge, Math.max(position, settledUntil))
     last = lastOf
     position = Math.max(position, settledUntil)
-    recent = rest.slice(ofAge.length)
+    recent = RecentInputs.of(rest.slice(ofAge.length))
     baseTime = position
   } else {
     baseTime = Math.max(row.baseTime, final, Math.min(newest, known ?? BEFORE_ALL) - DEFAULT_HORIZON_MICROS)
     if (baseTime > row.baseTime) yield* untilStored
     yield* foldUntil(baseTime)
-    recent = row.recent.filter(({ ts }) => ts > baseTime)
+    recent = row.recent.splitAfter(baseTime).rest
     last = last === undefined || (row.last !== undefined && row.last.ts >= last.ts) ? row.last : last
     until = untilOf(last)
   }

@@ -15,6 +15,7 @@ import type { BusUnavailable } from "@argusiq/domain/errors.ts"
 import { DEFAULT_HORIZON_MICROS } from "@argusiq/domain/fold.ts"
 import { BEFORE_ALL, compareInputs, foldAll } from "@argusiq/domain/fold-state.ts"
 import type { Instant } from "@argusiq/domain/ids.ts"
+import { RecentInputs } from "@argusiq/domain/recent-inputs.ts"
 import { uuidV5 } from "@argusiq/domain/uuid.ts"
 import type { StoredAsset } from "@argusiq/layers/asset-state/foldRows.ts"
 import type { AssetFrame } from "@argusiq/layers/asset-state/frameStatement.ts"
@@ -195,7 +196,7 @@ export const rebuildAsset = Effect.fn("rebuildAsset")(function* (
     const seen = [...begun]
     for (let slice = yield* frames.next(newest); slice !== undefined; slice = yield* frames.next(newest))
       seen.push(...slice)
-    const recent = inputsOf(rebuilt, wanted, seen)
+    const recent = RecentInputs.of(inputsOf(rebuilt, wanted, seen))
     const arrivals = readings + recent.length
     present = {
       assetId,
@@ -213,7 +214,7 @@ export const rebuildAsset = Effect.fn("rebuildAsset")(function* (
       yield* showLatest(sql, assetId, tenantId, keys)
       return readings
     }
-    const recent = row.state.recent.filter(({ ts }) => ts > baseTime)
+    const recent = row.state.recent.splitAfter(baseTime).rest
     present = { ...row, state: { base: state, baseTime, recent, tip: state } }
     yield* Swap.replaceBase(sql, present)
     yield* Swap.deleteRecentFrames(sql, present)

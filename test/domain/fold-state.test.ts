@@ -1,7 +1,8 @@
-import type { Emit, Fold, FoldInput, FoldState } from "@argusiq/domain/fold.ts"
+import type { Emit, Fold, FoldInput } from "@argusiq/domain/fold.ts"
 import { advance, BEFORE_ALL, emptyState, foldAll, rebase, refold } from "@argusiq/domain/fold-state.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
+import { restarted } from "./restarted.ts"
 
 const SECOND = 1_000_000
 const HOLD = 10 * SECOND
@@ -124,7 +125,7 @@ const run = (inputs: ReadonlyArray<Input>, seed: number, { horizonMicros = 30 * 
     // Time never passes beyond what may still come in order.
     const newest = Math.max(...inputs.slice(0, from).map(({ ts }) => ts))
     take(batch, random(2) === 0 ? undefined : newest + random(3) * SECOND)
-    if (random(restarts) === 0) state = JSON.parse(JSON.stringify(state)) as FoldState<State, Input>
+    if (random(restarts) === 0) state = restarted(state)
   }
   const end = Math.max(...inputs.map(({ ts }) => ts)) + 100 * SECOND
   take([], end)

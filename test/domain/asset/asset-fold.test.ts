@@ -9,6 +9,7 @@ import { advance, compareInputs, emptyState, foldAll } from "@argusiq/domain/fol
 import { uuidV5 } from "@argusiq/domain/uuid.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { Result, Schema } from "effect"
+import { restarted } from "../restarted.ts"
 
 const SECOND = 1_000_000
 const START = 1_700_000_000 * SECOND
@@ -237,7 +238,7 @@ describe("an asset's outputs", () => {
         state = advanced.state
         if (restart) {
           state = advance(quiet, state, [], { ...options, baseLimit: Number.MAX_SAFE_INTEGER }).state as typeof state
-          state = JSON.parse(JSON.stringify(state))
+          state = restarted(state)
           assert.deepStrictEqual(foldAll(quiet, state.recent, undefined, state.base).state, state.tip)
         }
       }

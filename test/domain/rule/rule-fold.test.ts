@@ -4,6 +4,7 @@ import type { RuleAlarm, RuleInput } from "@argusiq/domain/rule/rule-fold.ts"
 import type { RuleVersion } from "@argusiq/domain/rule/rule.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
+import { restarted } from "../restarted.ts"
 import { compile, reading, SECOND, version } from "./scenario.ts"
 
 const START = 1_772_000_000
@@ -120,7 +121,7 @@ describe("the rules of an entity", () => {
         for (const [key, alarm] of advanced.changed) told.set(key, alarm)
         for (const key of advanced.retracted) told.delete(key)
         for (const [key, alarm] of advanced.settled) settled.set(key, alarm)
-        state = random(5) === 0 ? (JSON.parse(JSON.stringify(advanced.state)) as typeof state) : advanced.state
+        state = random(5) === 0 ? restarted(advanced.state) : advanced.state
       }
       let newest = 0
       for (let from = 0; from < arrivals.length;) {

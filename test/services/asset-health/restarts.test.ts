@@ -2,6 +2,7 @@ import { assetHealth, SaveInterval } from "@argusiq/asset-health/AssetHealth.ts"
 import { assetMapping } from "@argusiq/asset-health/AssetMapping.ts"
 import type { AssetState } from "@argusiq/domain/asset/asset-fold.ts"
 import { type Failpoint, Failpoints } from "@argusiq/asset-health/Failpoints.ts"
+import { RecentInputs } from "@argusiq/domain/recent-inputs.ts"
 import { Topics } from "@argusiq/domain/topics.ts"
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import { runConsumer } from "@argusiq/layers/bus/Consumer.ts"
@@ -109,7 +110,8 @@ layer(stores, { excludeTestServices: true })("an asset's state", (it) => {
         })
       const inputs = Effect.map(
         sql<{ recent: Uint8Array }>`select recent from fold_states where entity_id = ${asset}`,
-        ([one]) => (one === undefined ? undefined : JSON.parse(Buffer.from(one.recent).toString()).inputs.length)
+        ([one]) =>
+          one === undefined ? undefined : RecentInputs.read(JSON.parse(Buffer.from(one.recent).toString())).length
       )
       yield* during(
         200,
