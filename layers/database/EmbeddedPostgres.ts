@@ -1,6 +1,7 @@
 /**
- * A real PostgreSQL that this process starts, watches and stops. It listens on 127.0.0.1 only, on a port found free at the
- * first start and kept from then on, with passwords made at the first start.
+ * A real PostgreSQL that this process starts, watches and stops. It listens on a Unix socket in its data directory, over which
+ * this process speaks with it, and on 127.0.0.1, on a port found free at the first start and kept from then on; with passwords
+ * made at the first start.
  *
  * - A server that dies is started again, with backoff; clients reconnect by themselves.
  * - A server that outlived its platform (which a killed platform's lifeline normally prevents) is recognised by pid,
@@ -17,7 +18,7 @@ import * as Path from "node:path"
 import { type Cluster, freePort, openCluster, type ServerRole, writeConnection } from "./embedded/cluster.ts"
 import { inspectLeftover } from "./embedded/leftover.ts"
 import { PostgresStartError } from "./embedded/PostgresStartError.ts"
-import { becomesReady, type Server, startServer, stopProcess } from "./embedded/server.ts"
+import { becomesReady, type Server, socketDirectory, startServer, stopProcess } from "./embedded/server.ts"
 import { makeServerRoles } from "./roles.ts"
 
 export { PostgresStartError }
@@ -128,8 +129,10 @@ const make = Effect.fn("EmbeddedPostgres.make")(function* (options: EmbeddedPost
   )
   yield* Deferred.await(started)
 
+  const socket = socketDirectory(cluster.data, port)
+  const over = socket === undefined ? "" : `?host=${encodeURIComponent(socket)}`
   const url = (role: ServerRole, database = databaseName) =>
-    Redacted.make(`postgresql://${role}:${cluster.connection.passwords[role]}@127.0.0.1:${port}/${database}`)
+    Redacted.make(`postgresql://${role}:${cluster.connection.passwords[role]}@127.0.0.1:${port}/${database}${over}`)
   yield* prepareRoles(url("postgres", "postgres"), cluster.connection.passwords).pipe(Effect.mapError(startError))
   return EmbeddedPostgres.of({
     port,

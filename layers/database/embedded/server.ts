@@ -24,7 +24,7 @@ export interface Server {
 /** For two cores beside the platform itself; durability as PostgreSQL ships it. Milliseconds, unless a unit is given. */
 const settings: Readonly<Record<string, string>> = {
   listen_addresses: "127.0.0.1",
-  unix_socket_directories: "",
+  unix_socket_permissions: "0700",
   max_connections: "60",
   shared_buffers: "256MB",
   effective_cache_size: "1GB",
@@ -46,6 +46,18 @@ const settings: Readonly<Record<string, string>> = {
   log_checkpoints: "off"
 }
 
+/** What a socket's address holds on macOS; Linux takes four bytes more. */
+const MAX_SOCKET_BYTES = 103
+
+/**
+ * Where the server's Unix socket lies, in its data directory, which is closed to others: it costs less than TCP. Undefined
+ * where there is none: the path is too long for one, or the machine is Windows.
+ */
+export const socketDirectory = (data: string, port: number): string | undefined =>
+  process.platform !== "win32" && Buffer.byteLength(Path.join(data, `.s.PGSQL.${port}`)) <= MAX_SOCKET_BYTES
+    ? data
+    : undefined
+
 export interface ServerOptions {
   readonly cluster: Cluster
   readonly port: number
@@ -54,20 +66,23 @@ export interface ServerOptions {
   readonly settings: Readonly<Record<string, string>>
 }
 
+/** What a server that was killed has left of its socket: the lock stops the next one for as long as anything has that pid. */
+const removeSocket = (directory: string, port: number): void => {
+  const socket = Path.join(directory, `.s.PGSQL.${port}`)
+  for (const file of [socket, `${socket}.lock`]) Fs.rmSync(file, { force: true })
+}
+
+/** The data directory must have no server that runs. */
 export const startServer = (options: ServerOptions): Server => {
-  const { cluster, logFile } = options
+  const { cluster, logFile, port } = options
+  removeSocket(cluster.data, port)
+  const unix_socket_directories = socketDirectory(cluster.data, port) ?? ""
+  const all = { ...settings, unix_socket_directories, port: String(port), ...options.settings }
   const logStart = Fs.statSync(logFile, { throwIfNoEntry: false })?.size ?? 0
   const log = Fs.openSync(logFile, "a", 0o600)
   const child = spawn(
     cluster.binaries.postgres,
-    [
-      "-D",
-      cluster.data,
-      ...Object.entries({ ...settings, port: String(options.port), ...options.settings }).flatMap(([name, value]) => [
-        "-c",
-        `${name}=${value}`
-      ])
-    ],
+    ["-D", cluster.data, ...Object.entries(all).flatMap(([name, value]) => ["-c", `${name}=${value}`])],
     // In a session of its own, so that Ctrl-C reaches the platform only and the server is stopped after its clients.
     { ...asAccount(cluster.account), env: serverEnvironment, detached: true, stdio: ["ignore", log, log] }
   )

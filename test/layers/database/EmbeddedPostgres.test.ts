@@ -107,6 +107,16 @@ describe("the embedded PostgreSQL", () => {
     })
   )
 
+  it.live("is spoken with over its Unix socket, and over TCP where its path is too long for one", () =>
+    Effect.gen(function* () {
+      const way = "select inet_server_addr() is null as is_unix"
+      assert.deepStrictEqual(yield* withServer((server) => query(server, way)), [{ is_unix: true }])
+      const deep = Path.join(root, "a-name-of-fifty-characters-as-people-give-them-to-it".repeat(2), "postgres")
+      Fs.mkdirSync(Path.dirname(deep), { mode: 0o755 })
+      assert.deepStrictEqual(yield* withServer((server) => query(server, way), deep), [{ is_unix: false }])
+    })
+  )
+
   it.live("starts over a postmaster.pid whose process is gone", () =>
     Effect.gen(function* () {
       const gone = spawn("true")
@@ -116,18 +126,23 @@ describe("the embedded PostgreSQL", () => {
     })
   )
 
-  it.live("starts over a postmaster.pid whose pid is another program's by now, and leaves that alone", () =>
-    Effect.gen(function* () {
-      const { gid, uid } = Fs.statSync(clusterDirectory)
-      // Under the server's account: PostgreSQL itself takes such a process for a running server.
-      const other = spawn("sleep", ["60"], { uid, gid, cwd: "/" })
-      started.push(other)
-      const pidFile = Path.join(clusterDirectory, "postmaster.pid")
-      Fs.writeFileSync(pidFile, `${other.pid}\n${clusterDirectory}\n`)
-      Fs.chownSync(pidFile, uid, gid)
-      yield* withServer((server) => query(server, "select 1"))
-      assert.isTrue(isAlive(other.pid ?? -1))
-    })
+  it.live(
+    "starts over a postmaster.pid and the lock of a socket whose pid is another program's by now, and leaves that alone",
+    () =>
+      Effect.gen(function* () {
+        const { gid, uid } = Fs.statSync(clusterDirectory)
+        // Under the server's account: PostgreSQL itself takes such a process for a running server.
+        const other = spawn("sleep", ["60"], { uid, gid, cwd: "/" })
+        started.push(other)
+        const { port } = JSON.parse(Fs.readFileSync(Path.join(directory, "connection.json"), "utf8"))
+        for (const name of ["postmaster.pid", `.s.PGSQL.${port}.lock`]) {
+          const file = Path.join(clusterDirectory, name)
+          Fs.writeFileSync(file, `${other.pid}\n${clusterDirectory}\n`)
+          Fs.chownSync(file, uid, gid)
+        }
+        yield* withServer((server) => query(server, "select 1"))
+        assert.isTrue(isAlive(other.pid ?? -1))
+      })
   )
 
   it.live("leaves the server of a running platform alone and says whose it is", () =>
