@@ -57,6 +57,26 @@ export const readAges = async (
   ]
 }
 
+/** How old readings of assets were when their health was committed, by the time at which they were sent. */
+export const readAgesInTime = (
+  sql: Superuser,
+  { machine }: AssetTypeIds,
+  fromMicros: number,
+  toMicros: number,
+  stepSeconds: number
+) =>
+  sql.query<{ second: number; rows: number; p50: number; p95: number; max: number }>(
+    `select floor((sent - ${fromMicros} / 1e6) / ${stepSeconds})::int * ${stepSeconds} as second, count(*)::int as rows,
+      round(percentile_cont(0.5) within group (order by age))::int as p50,
+      round(percentile_cont(0.95) within group (order by age))::int as p95, round(max(age))::int as max
+    from (
+      select ${epoch("frame.ts")} as sent, (${committed("frame")} - ${epoch("frame.ts")}) * 1e3 as age
+      from telemetry_frames frame join assets asset on asset.id = frame.entity_id
+      where frame.entity_type = 'asset' and not late and asset.asset_type_id = '${machine}'
+        and frame.ts >= to_timestamp(${fromMicros}::float8 / 1e6) and frame.ts < to_timestamp(${toMicros}::float8 / 1e6)
+    ) aged group by 1 order by 1`
+  )
+
 /** Alarms by the name of their rule. */
 export const readAlarms = async (sql: Superuser, fromMicros: number, toMicros: number) => {
   const rows = await sql.query<{ name: string; alarms: number; cleared: number }>(

@@ -17,7 +17,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { parseArgs } from "node:util"
 import { eventually } from "../test/support/PlatformProcess.ts"
 import { cpuMicros } from "../test/support/processes.ts"
-import { readAges, readAlarms, readGroups } from "./alarmFigures.ts"
+import { readAges, readAgesInTime, readAlarms, readGroups } from "./alarmFigures.ts"
 import { setUpAssets } from "./alarmsWorld.ts"
 import { BREACH_METRICS, breachKinds } from "./breaches.ts"
 import { watchMemory } from "./memory.ts"
@@ -142,6 +142,8 @@ try {
       "max ms": round(millis.max)
     }))
   )
+  console.log("reading → asset's health, ms, by the second of sending")
+  console.table(await readAgesInTime(sql, types, from, to, seconds > 100 ? 30 : 10))
   console.table(raised)
   console.table(groups)
   console.table([
