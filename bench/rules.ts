@@ -10,8 +10,9 @@
  */
 import { RuleConfig, type RuleVersion } from "@argusiq/domain/rule/rule.ts"
 import { ruleCompiler } from "@argusiq/domain/rule/compile-rule.ts"
+import type { AssetId, ReadingId, TenantId } from "@argusiq/domain/ids.ts"
 import { sharedOf, Unit } from "@argusiq/event-engine/rules/Unit.ts"
-import type { EntityReading } from "@argusiq/event-engine/rules/readReadings.ts"
+import type { AssetTelemetry } from "@argusiq/domain/asset/asset-reading.ts"
 import { Result, Schema } from "effect"
 import { parseExpression } from "@argusiq/domain/expression/compile.ts"
 import { randomUUID } from "node:crypto"
@@ -62,13 +63,25 @@ const disorder = Number(options.disorder)
 let sequence = 0
 let events = 0
 const START = 1_780_000_000 * SECOND
-const readingOf = (): readonly [Unit, EntityReading] => {
+const readingOf = (): readonly [Unit, AssetTelemetry] => {
   const number = sequence++
   const unit = units[number % units.length]!
   const receivedAt = START + Math.round((number * SECOND) / PER_SECOND)
   const ts = Math.random() < disorder ? receivedAt - Math.round(Math.random() * 10 * SECOND) : receivedAt
   const metrics = Object.fromEntries(names.map((name) => [name, Math.random() * 100]))
-  return [unit, { entityId: unit.entity.entityId, tenantId, ts, readingId: randomUUID(), receivedAt, metrics }]
+  const reading = {
+    readingId: randomUUID() as ReadingId,
+    assetId: unit.entity.entityId as AssetId,
+    tenantId: tenantId as TenantId,
+    assetTypeVersion: 1,
+    revision: 0,
+    retracted: false,
+    ts,
+    receivedAt,
+    metrics,
+    sourceDevices: []
+  }
+  return [unit, reading]
 }
 const run = (seconds: number): number => {
   let micros = 0
@@ -77,7 +90,7 @@ const run = (seconds: number): number => {
     const start = process.cpuUsage()
     const inputs = new Map<Unit, Array<NonNullable<ReturnType<Unit["inputOf"]>>>>()
     for (const [unit, reading] of readings) {
-      const input = unit.inputOf(reading)
+      const input = unit.inputOf(reading, reading.receivedAt)
       if (input === undefined) continue
       const known = inputs.get(unit)
       if (known === undefined) inputs.set(unit, [input])

@@ -30,14 +30,24 @@ export const EnvelopeHeaders = Schema.Struct({
 })
 export type EnvelopeHeaders = typeof EnvelopeHeaders.Type
 
+type Headers = Readonly<Record<string, string>>
+
 /**
  * The device whose readings alone a normalized message holds, told without opening it; undefined where there may be those of
  * others too.
  */
-export const onlyDeviceOf = (headers: Readonly<Record<string, string>>): string | undefined =>
+export const onlyDeviceOf = (headers: Headers): string | undefined =>
   headers["readings-of"] === "sender" ? headers["device-id"] : undefined
 
-type Headers = Readonly<Record<string, string>>
+/** Those of some records. */
+export const onlyDevicesOf = (records: Iterable<{ readonly headers: Headers }>): ReadonlySet<string> => {
+  const devices = new Set<string>()
+  for (const { headers } of records) {
+    const device = onlyDeviceOf(headers)
+    if (device !== undefined) devices.add(device)
+  }
+  return devices
+}
 
 /**
  * The headers of a normalized message: its envelope, without the group that alone was to take it, and whether its readings are

@@ -24,6 +24,13 @@ export const parseRecord = <A>(record: { readonly value: Uint8Array }, what: str
     catch: (cause) => new Poison({ reason: "Undecodable", message: `Not ${what}: ${String(cause)}` })
   })
 
-/** A value of `telemetry.normalized.v1`. */
-export const parseNormalized = (record: { readonly value: Uint8Array }) =>
-  parseRecord<NormalizedMessage>(record, "a normalized message")
+/** A value of `telemetry.normalized.v1`. Where a record has room for it, it is parsed once for all who read it. */
+export const parseNormalized = (
+  record: { readonly value: Uint8Array; parsed?: object | null | undefined },
+  what = "a normalized message"
+): Result.Result<NormalizedMessage, Poison> => {
+  if (record.parsed) return Result.succeed(record.parsed as NormalizedMessage)
+  const read = parseRecord<NormalizedMessage>(record, what)
+  if (record.parsed === null && Result.isSuccess(read)) record.parsed = read.success
+  return read
+}

@@ -5,7 +5,6 @@
 import { hash } from "node:crypto"
 import { type Instant, type ReadingId } from "./ids.ts"
 
-const hexOf = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
 const uuidText = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
 /** Whether text is a UUID, in either case. */
@@ -31,37 +30,53 @@ export const uuidToBytes = (uuid: string): Uint8Array => {
   return bytes
 }
 
+const digits = Buffer.from("0123456789abcdef")
+/** Texts are written here: put together from parts, each would keep them all alive. */
+const text = Buffer.alloc(36, "-")
+const VERSION_AT = 14
+const VARIANT_AT = 19
+const isHyphenAt = (place: number): boolean => place === 8 || place === 13 || place === 18 || place === 23
+
 /** The lower-case text of the 16 bytes that start at `at`. */
 export const bytesToUuid = (bytes: Uint8Array, at = 0): string => {
-  let text = ""
-  for (let index = 0; index < 16; index++) {
-    if (index === 4 || index === 6 || index === 8 || index === 10) text += "-"
-    text += hexOf[bytes[at + index]!]!
+  let place = 0
+  for (let index = at; index < at + 16; index++) {
+    if (isHyphenAt(place)) place++
+    const byte = bytes[index]!
+    text[place++] = digits[byte >>> 4]!
+    text[place++] = digits[byte & 0xf]!
   }
-  return text
+  return text.toString("latin1")
 }
 
-const variantDigit = (hex: string, at: number): string => ((nibble(hex.charCodeAt(at)) & 0x3) | 0x8).toString(16)
-
-const encoder = new TextEncoder()
-let scratch = new Uint8Array(256)
+let scratch = Buffer.alloc(256)
 
 /** RFC 9562 version 5: the same namespace and name (text as UTF-8) give the same UUID, everywhere. */
 export const uuidV5 = (namespace: string, name: string): string => {
   const most = 16 + name.length * 3
-  if (scratch.length < most) scratch = new Uint8Array(most)
+  if (scratch.length < most) scratch = Buffer.alloc(most)
   writeUuid(namespace, scratch, 0)
-  const { written } = encoder.encodeInto(name, scratch.subarray(16))
-  const hex = hash("sha1", scratch.subarray(0, 16 + written), "hex")
-  const tail = `${hex.slice(13, 16)}-${variantDigit(hex, 16)}${hex.slice(17, 20)}-${hex.slice(20, 32)}`
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${tail}`
+  const hex = hash("sha1", scratch.subarray(0, 16 + scratch.write(name, 16)), "hex")
+  let place = 0
+  for (let index = 0; index < 32; index++) {
+    if (isHyphenAt(place)) place++
+    text[place++] = hex.charCodeAt(index)
+  }
+  text[VERSION_AT] = digits[5]!
+  text[VARIANT_AT] = digits[(nibble(text[VARIANT_AT]!) & 0x3) | 0x8]!
+  return text.toString("latin1")
 }
 
-/** RFC 9562 version 7 for an instant and at least 10 random bytes; microseconds beyond the millisecond go to `rand_a`. */
-export const uuidV7 = (at: Instant, random: Uint8Array): string => {
+const version7 = new Uint8Array(16)
+
+/**
+ * RFC 9562 version 7 for an instant and the 10 random bytes that start at `from`; microseconds beyond the millisecond go to
+ * `rand_a`.
+ */
+export const uuidV7 = (at: Instant, random: Uint8Array, from = 0): string => {
   const millis = Math.floor(at / 1000)
-  const bytes = new Uint8Array(16)
-  bytes.set(random.subarray(0, 10), 6)
+  const bytes = version7
+  for (let index = 6; index < 16; index++) bytes[index] = random[from + index - 6]!
   const high = Math.floor(millis / 0x1_0000_0000)
   bytes[0] = high >>> 8
   bytes[1] = high

@@ -16,6 +16,8 @@ export interface StoredRecord extends BusRecord {
   readonly partition: number
   readonly offset: bigint
   readonly appendedAt: Instant
+  /** What has been parsed of the value, where several readers get the same object; null until the first of them has done so. */
+  parsed?: object | null | undefined
 }
 export interface TopicPartition {
   readonly topic: string

@@ -9,7 +9,7 @@ import type { DeviceAssetReading } from "@argusiq/domain/asset/asset-reading.ts"
 import type { AssetTypeProfile } from "@argusiq/domain/asset/asset-type.ts"
 import { throughLink, versionsOf } from "@argusiq/domain/asset/device-view.ts"
 import { takes } from "@argusiq/domain/asset/mapping.ts"
-import { onlyDeviceOf } from "@argusiq/domain/envelope.ts"
+import { onlyDeviceOf, onlyDevicesOf } from "@argusiq/domain/envelope.ts"
 import type { AssetId } from "@argusiq/domain/ids.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
 import type { NormalizedMessage, Reading } from "@argusiq/domain/readings.ts"
@@ -109,7 +109,7 @@ export const assetMapping: Effect.Effect<Consumer, never, AssetProfiles | Pipeli
 
   /** Without those of devices that are linked to nothing: most devices of many a fleet, whose readings need not be parsed. */
   const linked = Effect.fnUntraced(function* (records: ReadonlyArray<StoredRecord>) {
-    const senders = new Set(records.flatMap(({ headers }) => onlyDeviceOf(headers) ?? []))
+    const senders = onlyDevicesOf(records)
     if (senders.size === 0) return records
     const links = yield* profiles.links(senders)
     return records.filter(({ headers }) => {

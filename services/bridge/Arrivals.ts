@@ -38,7 +38,7 @@ export const nextStamp = (): Stamp => {
     randomAt = 0
   }
   randomAt += 10
-  return { messageId: uuidV7(receivedAt, randomPool.subarray(randomAt - 10, randomAt)), receivedAt }
+  return { messageId: uuidV7(receivedAt, randomPool, randomAt - 10), receivedAt }
 }
 
 /** What a message addresses: the device itself, where it came without a topic. */

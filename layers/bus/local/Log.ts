@@ -23,6 +23,7 @@ export interface PartitionBounds {
 /**
  * Of one partition, kept in memory at most: some seconds at full load, so that groups which keep up need no reads. With a third
  * of it groups fell out of memory at full load, each decoded what it read by itself, and a message cost 146 instead of 77 µs.
+ * What was parsed of a record goes with it: of messages of ten metrics that is another two thirds while a group lags.
  */
 const RECENT_BYTES = 1_572_864
 

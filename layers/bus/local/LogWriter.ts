@@ -4,8 +4,9 @@
  */
 import { BusUnavailable, RecordTooLarge, UnknownTopic } from "@argusiq/domain/errors.ts"
 import type { Instant } from "@argusiq/domain/ids.ts"
+import type { Topic } from "@argusiq/domain/topics.ts"
 import { Exit } from "effect"
-import type { BusRecord } from "../Bus.ts"
+import type { BusRecord, StoredRecord } from "../Bus.ts"
 import { partitionOf } from "../murmur2.ts"
 import { type Log, noteBounds, type Partition, type PartitionBounds } from "./Log.ts"
 import type { LogWrites } from "./LogStorage.ts"
@@ -35,21 +36,37 @@ export interface Change {
 /** What one commit does: writes, and the bounds that hold once they are durable. */
 export class Transaction {
   readonly writes: LogWrites
-  readonly bounds = new Map<Partition, PartitionBounds>()
+  readonly #bounds = new Map<Partition, Writable<PartitionBounds>>()
 
   constructor(writes: LogWrites) {
     this.writes = writes
   }
 
+  /** Of the partitions that it changes. */
+  get bounds(): ReadonlyMap<Partition, PartitionBounds> {
+    return this.#bounds
+  }
+
   boundsOf(partition: Partition): PartitionBounds {
-    return this.bounds.get(partition) ?? partition.bounds
+    return this.#bounds.get(partition) ?? partition.bounds
+  }
+
+  /** The transaction's own, to be changed. */
+  ownBoundsOf(partition: Partition): Writable<PartitionBounds> {
+    let bounds = this.#bounds.get(partition)
+    if (bounds === undefined) this.#bounds.set(partition, (bounds = { ...partition.bounds }))
+    return bounds
   }
 }
+
+type Writable<A> = { -readonly [K in keyof A]: A[K] }
 
 interface Appendable {
   readonly partition: Partition
   readonly record: BusRecord
-  readonly encoded: EncodedRecord
+  readonly bytes: Uint8Array
+  /** Known once it is among the writes of a transaction. */
+  offset: number
 }
 
 const MAX_COMMIT_BYTES = 16_777_216
@@ -57,6 +74,9 @@ const MAX_COMMIT_RECORDS = 20_000
 
 const unavailable = (message: string, cause?: unknown): Exit.Exit<never, BusUnavailable> =>
   Exit.fail(new BusUnavailable({ cause: new Error(message, { cause }) }))
+
+const tooLarge = ({ maxRecordBytes, name }: Topic, bytes: number): Exit.Exit<never, RecordTooLarge> =>
+  Exit.fail(new RecordTooLarge({ topic: name, bytes, limit: maxRecordBytes }))
 
 const closed = unavailable("the log is closed: the platform is stopping")
 
@@ -117,11 +137,10 @@ export class LogWriter {
     const { publishes, records } = this.#encode(appended)
     if (publishes.length === 0 && changes.length === 0) return
     let transaction: Transaction | undefined
-    const offsets: Array<number> = []
     try {
       await this.#log.storage.commit((writes) => {
         transaction = new Transaction(writes)
-        for (const { partition, encoded } of records) offsets.push(append(transaction, partition, encoded, appended))
+        for (const record of records) append(transaction, record, appended)
         for (const change of changes) change.write(transaction)
         for (const [partition, bounds] of transaction.bounds) noteBounds(writes, partition.slot, bounds)
       })
@@ -133,7 +152,7 @@ export class LogWriter {
       return
     }
     this.#appendedAt = appended
-    for (const [index, appendable] of records.entries()) remember(appendable, offsets[index] as number, appended)
+    for (const record of records) remember(record, appended)
     for (const [partition, bounds] of transaction?.bounds ?? []) partition.bounds = bounds
     for (const publish of publishes) publish.done(Exit.void)
     for (const change of changes) change.done(Exit.void)
@@ -159,7 +178,7 @@ export class LogWriter {
         records.length = before
         refused.push(() => publish.done(error))
       }
-      for (let i = before; i < records.length; i++) bytes += (records[i] as Appendable).encoded.bytes.length
+      for (let i = before; i < records.length; i++) bytes += (records[i] as Appendable).bytes.length
     }
     this.#publishes = queue.slice(taken)
     for (const answer of refused) answer() // who is answered may publish again at once
@@ -176,50 +195,44 @@ export class LogWriter {
       const partitions = this.#log.partitionsOf(record.topic)
       const topic = partitions?.[0]?.topic
       if (partitions === undefined || topic === undefined) return Exit.fail(new UnknownTopic({ topic: record.topic }))
-      const tooLarge = (bytes: number) =>
-        Exit.fail(new RecordTooLarge({ topic: record.topic, bytes, limit: topic.maxRecordBytes }))
-      if (record.value.length > topic.maxRecordBytes) return tooLarge(record.value.length)
+      if (record.value.length > topic.maxRecordBytes) return tooLarge(topic, record.value.length)
       let encoded: EncodedRecord
       try {
         encoded = this.#encoder.encode(record, appendedAt)
       } catch (defect) {
         return Exit.die(defect) // not a record: the caller's fault, which must not stop the writer
       }
-      if (encoded.size > topic.maxRecordBytes) return tooLarge(encoded.size)
-      const partition = partitions[partitionOf(partitions.length, encoded.bytes, encoded.keyStart, encoded.keyEnd)]
-      into.push({ partition: partition as Partition, record, encoded })
+      const { bytes, keyEnd, keyStart, size } = encoded
+      if (size > topic.maxRecordBytes) return tooLarge(topic, size)
+      const partition = partitions[partitionOf(partitions.length, bytes, keyStart, keyEnd)] as Partition
+      into.push({ partition, record, bytes, offset: -1 })
     }
     return undefined
   }
 }
 
-/** The offset it got. */
-const append = (
-  transaction: Transaction,
-  partition: Partition,
-  encoded: EncodedRecord,
-  appendedAt: Instant
-): number => {
-  const { start, end, bytes } = transaction.boundsOf(partition)
-  transaction.writes.put(partition.slot, end, encoded.bytes)
-  transaction.bounds.set(partition, { start, end: end + 1, bytes: bytes + encoded.bytes.length, appendedAt })
-  return end
+const append = (transaction: Transaction, appendable: Appendable, appendedAt: Instant): void => {
+  const { bytes, partition } = appendable
+  const bounds = transaction.ownBoundsOf(partition)
+  appendable.offset = bounds.end++
+  transaction.writes.put(partition.slot, appendable.offset, bytes)
+  bounds.bytes += bytes.length
+  bounds.appendedAt = appendedAt
 }
 
-const remember = ({ partition, record, encoded }: Appendable, offset: number, appendedAt: Instant): void => {
-  if (partition.readers.size === 0) return
+const remember = ({ bytes, offset, partition, record }: Appendable, appendedAt: Instant): void => {
+  const { readers, recent, topic } = partition
+  if (readers.size === 0) return
   const { key, headers, value } = record
-  partition.recent.add(
-    offset,
-    {
-      topic: partition.topic.name,
-      partition: partition.partition,
-      offset: BigInt(offset),
-      appendedAt,
-      key,
-      headers,
-      value: new Uint8Array(value.buffer, value.byteOffset, value.length)
-    },
-    encoded.bytes.length
-  )
+  const stored: StoredRecord = {
+    topic: topic.name,
+    partition: partition.partition,
+    offset: BigInt(offset),
+    appendedAt,
+    key,
+    headers,
+    value: new Uint8Array(value.buffer, value.byteOffset, value.length),
+    parsed: readers.size > 1 ? null : undefined
+  }
+  recent.add(offset, stored, bytes.length)
 }

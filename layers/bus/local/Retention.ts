@@ -96,8 +96,9 @@ export class Retention {
           // What allowed the removal has to be as durable as the removal.
           groups = this.#groups.write(transaction)
           for (let offset = from; offset < to; offset++) transaction.writes.remove(partition.slot, offset)
-          const bounds = transaction.boundsOf(partition)
-          transaction.bounds.set(partition, { ...bounds, start: to, bytes: bounds.bytes - bytes })
+          const bounds = transaction.ownBoundsOf(partition)
+          bounds.start = to
+          bounds.bytes -= bytes
         },
         done: (exit) => {
           this.#groups.written(groups, Exit.isSuccess(exit))

@@ -15,7 +15,7 @@ const SLAB_BYTES = 1_048_576
 
 /** One record in the encoder's memory. */
 export interface EncodedRecord {
-  readonly bytes: Buffer
+  readonly bytes: Uint8Array
   /** The key's UTF-8 within `bytes`. */
   readonly keyStart: number
   readonly keyEnd: number
@@ -25,7 +25,7 @@ export interface EncodedRecord {
 
 /** Encodes into memory that is used again after `reset`; until then what it returned stays valid. */
 export class RecordEncoder {
-  #slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
+  #slab = Buffer.allocUnsafeSlow(SLAB_BYTES) // with an ArrayBuffer of its own, from the first byte on
   #used = 0
 
   reset(): void {
@@ -34,10 +34,13 @@ export class RecordEncoder {
 
   encode(record: BusRecord, appendedAt: Instant): EncodedRecord {
     const { key, value, headers } = record
-    const names = Object.keys(headers)
     let text = key
-    for (const name of names) text += name + (headers[name] as string)
-    const room = FIXED_BYTES + (2 * names.length + 3) * MAX_LENGTH_BYTES + text.length * 3 + value.length
+    let texts = 1
+    for (const name in headers) {
+      text += name + (headers[name] as string)
+      texts += 2
+    }
+    const room = FIXED_BYTES + (texts + 2) * MAX_LENGTH_BYTES + text.length * 3 + value.length
     if (this.#slab.length - this.#used < room) {
       // The full slab lives on through the records in it.
       this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, room))
@@ -46,9 +49,9 @@ export class RecordEncoder {
     const slab = this.#slab
     const start = this.#used
     slab.writeDoubleLE(appendedAt, start + APPENDED_AT)
-    let at = writeLength(slab, start + FIXED_BYTES, 1 + 2 * names.length)
+    let at = writeLength(slab, start + FIXED_BYTES, texts)
     at = writeLength(slab, at, key.length)
-    for (const name of names) {
+    for (const name in headers) {
       at = writeLength(slab, at, name.length)
       at = writeLength(slab, at, (headers[name] as string).length)
     }
@@ -62,7 +65,7 @@ export class RecordEncoder {
     slab.set(value, at)
     this.#used = at + value.length
     return {
-      bytes: slab.subarray(start, this.#used),
+      bytes: new Uint8Array(slab.buffer, start, this.#used - start),
       keyStart,
       keyEnd: keyStart + (ascii ? key.length : Buffer.byteLength(key)),
       size: textBytes + value.length
@@ -127,6 +130,7 @@ export const decodeRecord = (topic: string, partition: number, offset: number, b
     appendedAt: buffer.readDoubleLE(APPENDED_AT),
     key,
     headers,
-    value: new Uint8Array(bytes.buffer, bytes.byteOffset + at + textBytes, bytes.length - at - textBytes)
+    value: new Uint8Array(bytes.buffer, bytes.byteOffset + at + textBytes, bytes.length - at - textBytes),
+    parsed: undefined
   }
 }

@@ -101,19 +101,15 @@ export class Unit {
     this.standing = { ...this.standing, dueAt: this.#dueOf(this.standing) }
   }
 
-  inputOf(reading: EntityReading): RuleInput | undefined {
-    const { metrics, quality, readingId, receivedAt, retracted, revision, ts } = reading
-    const isCorrection = retracted === true || (revision ?? 0) > 0
-    const asked = askedMetrics(this.#asked, metrics, quality) ?? (isCorrection ? {} : undefined)
-    if (asked === undefined) return undefined
-    return {
-      ts,
-      readingId,
-      receivedAt,
-      metrics: asked,
-      ...(revision !== undefined && revision > 0 && { revision }),
-      ...(retracted === true && { retracted })
-    }
+  /** What its rules ask of a reading; undefined: nothing. */
+  inputOf(reading: EntityReading, receivedAt: Instant): RuleInput | undefined {
+    const { metrics, quality, readingId, ts } = reading
+    const asked = askedMetrics(this.#asked, metrics, quality)
+    const isCorrection = "revision" in reading && (reading.revision > 0 || reading.retracted)
+    if (!isCorrection) return asked && { ts, readingId, receivedAt, metrics: asked }
+    const { retracted, revision } = reading
+    const corrected = { ts, readingId, receivedAt, metrics: asked ?? {}, revision }
+    return retracted ? { ...corrected, retracted } : corrected
   }
 
   /**

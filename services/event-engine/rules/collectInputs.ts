@@ -2,7 +2,7 @@
  * From records to what the units that they concern have to judge.
  * @module
  */
-import { onlyDeviceOf } from "@argusiq/domain/envelope.ts"
+import { onlyDeviceOf, onlyDevicesOf } from "@argusiq/domain/envelope.ts"
 import type { TenantId } from "@argusiq/domain/ids.ts"
 import type { RuleInput } from "@argusiq/domain/rule/rule-fold.ts"
 import { loadSaidAlarms } from "@argusiq/layers/alarms/AlarmRows.ts"
@@ -15,7 +15,7 @@ import { RuleSets } from "@argusiq/layers/profiles/RuleSets.ts"
 import { Effect, Result } from "effect"
 import type { Kind } from "./kinds.ts"
 import type { OwnedUnits } from "./OwnedUnits.ts"
-import type { EntityReading } from "./readReadings.ts"
+import { type Brought, entityIdOf, isTimely } from "./readReadings.ts"
 import { Unit } from "./Unit.ts"
 import type { UnitJudge } from "./unitJudge.ts"
 
@@ -63,7 +63,7 @@ export const makeCollect = Effect.fnUntraced(function* (kind: Kind, judge: UnitJ
   /** Without those of devices that no rule is about: they need not be parsed. */
   const ofInterest = Effect.fnUntraced(function* (records: ReadonlyArray<StoredRecord>) {
     if (entityType !== "device") return records
-    const senders = new Set(records.flatMap(({ headers }) => onlyDeviceOf(headers) ?? []))
+    const senders = onlyDevicesOf(records)
     if (senders.size === 0) return records
     const rules = yield* ruleSets.rulesOf(entityType, senders)
     return records.filter(({ headers }) => {
@@ -75,7 +75,7 @@ export const makeCollect = Effect.fnUntraced(function* (kind: Kind, judge: UnitJ
   /** The readings of some records by entity; the units that they concern are in memory afterwards. */
   const collect = Effect.fnUntraced(function* (owned: OwnedUnits, records: ReadonlyArray<StoredRecord>) {
     const deadLetters: Array<Outcome["deadLetters"][number]> = []
-    const readings: Array<EntityReading> = []
+    const brought: Array<Brought> = []
     const tenants = new Map<string, string>()
     const pause = makePauses()
     for (const record of yield* ofInterest(records)) {
@@ -84,22 +84,23 @@ export const makeCollect = Effect.fnUntraced(function* (kind: Kind, judge: UnitJ
         deadLetters.push({ record, error: read.failure })
         continue
       }
-      for (const reading of read.success) {
-        tenants.set(reading.entityId, reading.tenantId)
-        readings.push(reading)
-      }
-      yield* pause(1 + read.success.length)
+      const { readings, tenantId } = read.success
+      brought.push(read.success)
+      for (const reading of readings) if (isTimely(read.success, reading)) tenants.set(entityIdOf(reading), tenantId)
+      yield* pause(1 + readings.length)
     }
     yield* ensure(owned, tenants)
     const inputs = new Map<Unit, Array<RuleInput>>()
-    for (const reading of readings) {
-      const unit = owned.units.get(reading.entityId)
-      if (unit === undefined || unit.entity.tenantId !== reading.tenantId) continue
-      const input = unit.inputOf(reading)
-      if (input === undefined) continue
-      const ofUnit = inputs.get(unit)
-      if (ofUnit === undefined) inputs.set(unit, [input])
-      else ofUnit.push(input)
+    for (const message of brought) {
+      for (const reading of message.readings) {
+        const unit = isTimely(message, reading) ? owned.units.get(entityIdOf(reading)) : undefined
+        if (unit === undefined || unit.entity.tenantId !== message.tenantId) continue
+        const input = unit.inputOf(reading, message.receivedAt)
+        if (input === undefined) continue
+        const ofUnit = inputs.get(unit)
+        if (ofUnit === undefined) inputs.set(unit, [input])
+        else ofUnit.push(input)
+      }
     }
     return { deadLetters, inputs }
   })

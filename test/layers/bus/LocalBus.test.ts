@@ -4,7 +4,7 @@
  */
 import { BusUnavailable } from "@argusiq/domain/errors.ts"
 import { type Topic } from "@argusiq/domain/topics.ts"
-import { Bus, type BusRecord } from "@argusiq/layers/bus/Bus.ts"
+import { Bus, type BusRecord, type StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import { layer, type LocalBusOptions, LogRetention, makeLog } from "@argusiq/layers/bus/local/LocalBus.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Deferred, Effect, Exit, Layer, Logger, type Scope, Stream } from "effect"
@@ -90,6 +90,33 @@ describe("the embedded log", () => {
         ["first"]
       )
     })
+  )
+
+  it.live("gives what several readers get room for what one of them parses, and only that", () =>
+    Effect.gen(function* () {
+      const bus = yield* Bus
+      const handed: Array<StoredRecord> = []
+      const subscribed = (group: string) =>
+        bus.subscribe({ group, topics: ["t"], maxRecords: 10, maxBytes: 10_000, maxWaitMillis: 1 }, ({ records }) =>
+          Effect.sync(() => handed.push(...records))
+        )
+      const publish = (text: string) => Effect.delay(bus.publish([record("a", text)]), "50 millis")
+      const awaitHanded = (count: number) =>
+        Effect.repeat(Effect.sleep("5 millis"), { until: () => handed.length === count })
+      yield* Effect.forkScoped(subscribed("one"))
+      yield* publish("for one")
+      yield* awaitHanded(1)
+      yield* Effect.forkScoped(subscribed("other"))
+      yield* awaitHanded(2)
+      yield* publish("for both")
+      yield* awaitHanded(4)
+      const [forOne, stored, forBoth, again] = handed
+      assert.deepStrictEqual([forOne?.parsed, stored?.parsed, forBoth?.parsed], [undefined, undefined, null])
+      assert.strictEqual(again, forBoth)
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Layer.unwrap(Effect.map(freshDirectory, (directory) => localBus({ directory, topics: one }))))
+    )
   )
 
   it.live("is open in one process only and names the one that has it", () =>
