@@ -114,11 +114,17 @@ export interface EncodedAsset {
 }
 
 /**
- * Writes the rows, and the place up to which they hold everything, in the transaction that the fiber is in. A row whose
+ * Writes the rows and, where it is given, the place up to which all rows of the partition hold everything, in the transaction that the fiber is in. A row whose
  * revision is another than the one it was read with stays as it is, and the place with it: `false`.
  */
 export const saveAssets = Effect.fnUntraced(
-  function* (sql: Sql, at: TopicPartition, logId: string, next: bigint, saved: ReadonlyArray<EncodedAsset>) {
+  function* (
+    sql: Sql,
+    at: TopicPartition,
+    logId: string,
+    next: bigint | undefined,
+    saved: ReadonlyArray<EncodedAsset>
+  ) {
     if (saved.length > 0) {
       const rows = yield* sql.unsafe(
         `insert into fold_states as held (kind, entity_id, tenant_id, partition, base, recent, base_time, revision)
@@ -142,6 +148,7 @@ export const saveAssets = Effect.fnUntraced(
       )
       if (rows.length < saved.length) return false
     }
+    if (next === undefined) return true
     yield* sql`
       insert into consumer_offsets ("group", topic, partition, log_id, next)
       values (${STATES_GROUP}, ${at.topic}, ${at.partition}, ${logId}, ${String(next)}::bigint)

@@ -50,6 +50,8 @@ const lateReadings = counter("argusiq_late_asset_readings_total")
 export const SaveInterval = Context.Reference<number>("argusiq/services/asset-health/SaveInterval", {
   defaultValue: () => 30_000
 })
+/** Assets saved before the partition goes on: what comes of it waits meanwhile. */
+const SAVED_AT_ONCE = 100
 /** Assets encoded before others are let in. */
 const ENCODED_AT_ONCE = 20
 
@@ -193,8 +195,7 @@ export const assetHealth: Effect.Effect<Consumer, never, AssetProfiles | Bus | P
       } satisfies Outcome
     })
 
-    const encode = Effect.fnUntraced(function* (partition: OwnedPartition) {
-      const ids = [...partition.unsaved]
+    const encode = Effect.fnUntraced(function* (partition: OwnedPartition, ids: ReadonlyArray<string>) {
       const known = yield* know(ids)
       const limit = yield* settledTime(sql)
       const encoded: Array<EncodedAsset> = []
@@ -211,25 +212,35 @@ export const assetHealth: Effect.Effect<Consumer, never, AssetProfiles | Bus | P
     const save = Effect.fnUntraced(function* (at: TopicPartition, partition: OwnedPartition) {
       const now = yield* Clock.currentTimeMillis
       const { next, savedNext } = partition
-      if (next === undefined || next === savedNext || now - partition.savedAt < partition.saveEvery) return nothing
-      const rebuilt = yield* takeRebuilt(partition, yield* revisionsOf(sql, [...partition.unsaved]))
+      if (partition.round === undefined) {
+        if (next === undefined || next === savedNext || now - partition.savedAt < partition.saveEvery) return nothing
+        partition.round = { next, waiting: [...partition.unsaved], tookMillis: 0 }
+        partition.savedAt = now
+      }
+      const { round } = partition
+      const ids = round.waiting.slice(0, SAVED_AT_ONCE)
+      const isLast = ids.length === round.waiting.length
+      const rebuilt = yield* takeRebuilt(partition, yield* revisionsOf(sql, ids))
       if (rebuilt !== undefined) return rebuilt
-      const encoded = yield* encode(partition)
+      const encoded = yield* encode(partition, ids)
       let isSaved = false
       return {
         ...nothing,
         store: Effect.gen(function* () {
           reach("saving")
-          isSaved = yield* saveAssets(sql, at, bus.logId, next, encoded)
+          isSaved = yield* saveAssets(sql, at, bus.logId, isLast ? round.next : undefined, encoded)
         }),
         stored: () => {
-          partition.savedAt = now
-          partition.saveEvery = savingPause(saveInterval, clock.currentTimeMillisUnsafe() - now)
           // A rebuild came in between: what it did is taken over first.
-          if (!isSaved) return void (partition.savedAt = 0)
+          if (!isSaved) return
+          round.waiting.splice(0, ids.length)
+          round.tookMillis += clock.currentTimeMillisUnsafe() - now
           for (const { asset } of encoded) partition.assets.set(asset.assetId, asset)
-          partition.unsaved.clear()
-          partition.savedNext = next
+          for (const assetId of ids) partition.unsaved.delete(assetId)
+          if (!isLast) return
+          partition.round = undefined
+          partition.saveEvery = savingPause(saveInterval, round.tookMillis)
+          partition.savedNext = round.next
           reach("saved")
         }
       } satisfies Outcome

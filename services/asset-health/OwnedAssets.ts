@@ -32,11 +32,19 @@ export interface OwnedPartition {
   doubtfulUntil: bigint | undefined
   /** Whom those were of, as far as they are read, and when the earliest was measured. */
   readonly doubtful: Map<string, Instant>
-  /** Epoch milliseconds. */
+  /** What is being saved a part at a time: those that wait, and the place that rows hold once none does. */
+  round: SavingRound | undefined
+  /** When the last round began, epoch milliseconds. */
   savedAt: number
   /** Milliseconds from one time of saving to the next, at least. */
   saveEvery: number
   usedAt: number
+}
+
+interface SavingRound {
+  readonly next: bigint
+  readonly waiting: Array<string>
+  tookMillis: number
 }
 
 /** An owned partition is asked for every second: one that was not for so long is somebody else's, or will be loaded again. */
@@ -96,6 +104,7 @@ export const makeOwnedAssets = Effect.fnUntraced(function* (
       candidates: [],
       doubtfulUntil: read === undefined || read < end ? end : undefined,
       doubtful: new Map(),
+      round: undefined,
       // Not all partitions at the same time: saving keeps the processor busy.
       savedAt: now - (saveInterval * at.partition) / PARTITIONS,
       saveEvery: saveInterval,

@@ -13,7 +13,7 @@ import type { Step, Unit } from "./Unit.ts"
 /** Units kept beyond those that are due or not saved yet. */
 const MAX_IDLE = 20_000
 /** States written in one transaction. */
-const SAVED_AT_ONCE = 500
+const SAVED_AT_ONCE = 200
 
 /** Some of the units that had changed when it began, as of an offset. */
 interface Round {
