@@ -9,7 +9,7 @@
 import { assetHealth, SaveInterval } from "@argusiq/asset-health/AssetHealth.ts"
 import { assetMapping } from "@argusiq/asset-health/AssetMapping.ts"
 import { AssetTypeConfig } from "@argusiq/domain/asset/asset-type.ts"
-import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { EMBEDDED_PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
 import { Bus, type BusRecord, type StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import { murmur2 } from "@argusiq/layers/bus/murmur2.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
@@ -90,7 +90,7 @@ const nextRecord = (): BusRecord => {
 
 const offsets = new Map<string, bigint>()
 const stored = (record: BusRecord): StoredRecord => {
-  const partition = (murmur2(Buffer.from(record.key)) & 0x7fffffff) % PARTITIONS
+  const partition = (murmur2(Buffer.from(record.key)) & 0x7fffffff) % EMBEDDED_PARTITIONS
   const at = `${record.topic}/${partition}`
   const offset = offsets.get(at) ?? 0n
   offsets.set(at, offset + 1n)
@@ -124,7 +124,7 @@ const bench = Effect.gen(function* () {
     })
 
   /** A batch of device readings, and then the asset readings of each partition as they have come together in batches of a size. */
-  const waiting = Array.from({ length: PARTITIONS }, (): Array<StoredRecord> => [])
+  const waiting = Array.from({ length: EMBEDDED_PARTITIONS }, (): Array<StoredRecord> => [])
   const run = Effect.fnUntraced(function* (readings: number, size: number) {
     for (let done = 0; done < readings; done += size) {
       const records = Array.from({ length: size }, nextRecord).map(stored)
@@ -140,7 +140,7 @@ const bench = Effect.gen(function* () {
     }
   })
   const save = Effect.gen(function* () {
-    for (let partition = 0; partition < PARTITIONS; partition++) {
+    for (let partition = 0; partition < EMBEDDED_PARTITIONS; partition++) {
       const at = { topic: Topics.assetReadings, partition }
       const outcome = yield* timed("save", health.tick!(at, 0, 1n))
       yield* timed("save", inTransaction(outcome.store ?? Effect.void))
@@ -151,7 +151,7 @@ const bench = Effect.gen(function* () {
   const sql = yield* OwnerSql
   const letTimePass = sql`
     insert into consumer_offsets ("group", topic, partition, partition_time)
-    select "group", topic, partition, ${new Date(Date.now() + 86_400_000)} from generate_series(0, ${PARTITIONS - 1}) partition,
+    select "group", topic, partition, ${new Date(Date.now() + 86_400_000)} from generate_series(0, ${EMBEDDED_PARTITIONS - 1}) partition,
       (values ('argusiq.asset-health.mapping', ${Topics.normalized}), ('argusiq.asset-health', ${Topics.assetReadings})) t ("group", topic)
     on conflict do nothing`
   yield* letTimePass
@@ -177,6 +177,7 @@ const bus = Layer.succeed(
   // An empty log: nothing else of it is used.
   Bus.of({
     logId: "bench",
+    partitions: EMBEDDED_PARTITIONS,
     read: () => Stream.empty,
     range: () => Effect.succeed({ start: 0n, end: 0n })
   } as unknown as Bus["Service"])

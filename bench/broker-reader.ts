@@ -5,7 +5,7 @@
 import { readBroker } from "@argusiq/bridge/external/BrokerReader.ts"
 import * as Ingest from "@argusiq/bridge/Ingest.ts"
 import { type DeviceProfile } from "@argusiq/domain/device-type.ts"
-import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { Topics } from "@argusiq/domain/topics.ts"
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import * as LocalBus from "@argusiq/layers/bus/local/LocalBus.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
@@ -49,7 +49,7 @@ const publish = (port: number, seconds: number) =>
 const stored = Effect.gen(function* () {
   const bus = yield* Bus
   let records = 0
-  for (let partition = 0; partition < PARTITIONS; partition++) {
+  for (let partition = 0; partition < bus.partitions; partition++) {
     records += Number((yield* bus.range({ topic: Topics.raw, partition })).end)
   }
   return records

@@ -4,7 +4,7 @@
  */
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import { layer } from "@argusiq/layers/bus/local/LocalBus.ts"
-import { PARTITIONS, Topics, topicTable } from "@argusiq/domain/topics.ts"
+import { Topics, topicTable } from "@argusiq/domain/topics.ts"
 import { Effect, Fiber, Stream } from "effect"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -34,7 +34,7 @@ const main = Effect.gen(function* () {
   let read = 0
   const start = performance.now()
   yield* Effect.forEach(
-    Array.from({ length: PARTITIONS }, (_, partition) => partition),
+    Array.from({ length: bus.partitions }, (_, partition) => partition),
     (partition) =>
       bus
         .read({ topic: Topics.raw, partition }, 0n, BigInt(Number.MAX_SAFE_INTEGER))

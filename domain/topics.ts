@@ -10,15 +10,20 @@ const mebibytes = (count: number) => count * 1_048_576
 
 export interface Topic {
   readonly name: string
-  readonly partitions: number
   readonly retentionMillis: number
   readonly retentionBytes: number
   /** Of key, headers and value together. */
   readonly maxRecordBytes: number
 }
 
-/** Fixed for the life of a topic; another count means a `.v2` topic. */
-export const PARTITIONS = 12
+/** Of every topic in Kafka: so many processes can share the work of a group. Fixed for the life of the topics. */
+export const KAFKA_PARTITIONS = 12
+
+/**
+ * Of every topic in an embedded log that begins. There is no other process to share with, and one thread affords so many batches
+ * a second: a record waits for the turns of as many as there are partitions (docs/decisions/0010).
+ */
+export const EMBEDDED_PARTITIONS = 4
 
 /** The topics that carry a device's message, in the order in which it passes through them, and what else is told of it. */
 export const Topics = {
@@ -38,7 +43,6 @@ export const Topics = {
 
 const retained = (name: string, retentionDays: number, retentionGibibytes: number): Topic => ({
   name,
-  partitions: PARTITIONS,
   retentionMillis: days(retentionDays),
   retentionBytes: gibibytes(retentionGibibytes),
   maxRecordBytes: mebibytes(16)

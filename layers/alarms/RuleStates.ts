@@ -132,12 +132,12 @@ export const loadRuleStates = (sql: Sql, kind: RuleStateKind, entityIds: Readonl
     ])
   )
 
-/** Of a partition, those that time alone may change. */
-export const loadDueRuleStates = (sql: Sql, kind: RuleStateKind, partition: number) =>
+/** Of a partition of so many, those that time alone may change; also where a row's number is of a log that had a multiple of them. */
+export const loadDueRuleStates = (sql: Sql, kind: RuleStateKind, partition: number, partitions: number) =>
   loaded(
     sql.unsafe<StateRow>(
-      `select ${columns} from fold_states where kind = $1 and partition = $2 and due_at is not null`,
-      [kind, partition]
+      `select ${columns} from fold_states where kind = $1 and partition % $3::int = $2 and due_at is not null`,
+      [kind, partition, partitions]
     )
   )
 

@@ -10,7 +10,7 @@
 import { DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import type { Instant } from "@argusiq/domain/ids.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
-import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { Topics } from "@argusiq/domain/topics.ts"
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
 
@@ -57,7 +57,8 @@ export interface Progress {
   readonly levels: number
 }
 
-export const progressOf = (sql: Sql) =>
+/** `partitions`: of the bus; rows of others are of a log that had more. */
+export const progressOf = (sql: Sql, partitions: number) =>
   sql
     .unsafe<{
       now: number
@@ -79,14 +80,16 @@ export const progressOf = (sql: Sql) =>
         count(*) filter (where "group" = '${READ_GROUP}')::int as reads,
         (select coalesce(max(level), 0) from tree) as levels, ${micros("clock_timestamp()")} as now
       from consumer_offsets
-      where ("group" = '${Groups.assetMapping}' and topic = '${Topics.normalized}') or "group" = '${READ_GROUP}'`
+      where partition < $1::int
+        and (("group" = '${Groups.assetMapping}' and topic = '${Topics.normalized}') or "group" = '${READ_GROUP}')`,
+      [partitions]
     )
     .pipe(
       Effect.map(([row]): Progress => ({
         now: row!.now,
         levels: row!.levels,
-        mapped: row!.mappings < PARTITIONS ? undefined : (row!.mapped ?? undefined),
-        read: row!.reads < PARTITIONS ? undefined : (row!.read ?? undefined)
+        mapped: row!.mappings < partitions ? undefined : (row!.mapped ?? undefined),
+        read: row!.reads < partitions ? undefined : (row!.read ?? undefined)
       })),
       unavailable
     )

@@ -69,6 +69,8 @@ export class Bus extends Context.Service<
   {
     /** Identity of the log; offsets kept elsewhere are void when it changes. Kafka: the cluster id. */
     readonly logId: string
+    /** Of every topic, so that a key has the same partition on all of them. Fixed for the life of the log, or of the cluster's topics. */
+    readonly partitions: number
     /** Completes when all records are durable. They are handed over: nothing of them may be changed afterwards. Records of one key
      * are appended in the order of the calls, overlapping calls too. After an error any part of them may have been appended. */
     publish(records: ReadonlyArray<BusRecord>): Effect.Effect<void, BusUnavailable | RecordTooLarge | UnknownTopic>

@@ -125,7 +125,7 @@ select present.device_id, present.tenant_id, device.device_type_id, present.revi
 from device_connections present
 join devices device on device.id = present.device_id
 left join device_status seen on seen.device_id = present.device_id
-where present.partition = $1`
+where present.partition % $3::int = $1`
 
 interface LoadedRow {
   readonly device_id: string
@@ -160,11 +160,12 @@ const toConnection = (row: LoadedRow): StoredConnection => ({
 })
 
 /**
- * The devices of a partition. The row of one that is online is as old as its last change: the telemetry writer's last seen tells
- * what came since, as far as `until`, beyond which it comes again.
+ * The devices of a partition of so many, also where a row's number is of a log that had a multiple of them. The row of one that
+ * is online is as old as its last change: the telemetry writer's last seen tells what came since, as far as `until`, beyond which
+ * it comes again.
  */
-export const loadConnections = (sql: Sql, partition: number, until: Instant) =>
-  sql.unsafe<LoadedRow>(loadStatement, [partition, String(until)]).pipe(
+export const loadConnections = (sql: Sql, partition: number, partitions: number, until: Instant) =>
+  sql.unsafe<LoadedRow>(loadStatement, [partition, String(until), partitions]).pipe(
     Effect.map((rows) => rows.map(toConnection)),
     Effect.mapError((cause) => new DatabaseUnavailable({ cause }))
   )

@@ -4,7 +4,7 @@
  */
 import { type Instant } from "@argusiq/domain/ids.ts"
 import { Groups, pipeline } from "@argusiq/domain/pipeline.ts"
-import { deadLetterTopic, PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { deadLetterTopic, Topics } from "@argusiq/domain/topics.ts"
 import { type Context, Effect } from "effect"
 import { type SqlClient } from "effect/sql"
 import { type SqlError } from "effect/sql/SqlError"
@@ -55,14 +55,17 @@ const onTheirWay = 5_000_000
  * Messages received before it are stored, in the audit copy and as readings; undefined while that is not known, because the
  * writers have never run or have just begun.
  */
-export const settledBefore = (sql: SqlClient.SqlClient): Effect.Effect<Instant | undefined, SqlError> =>
+export const settledBefore = (
+  { partitions }: LogBus,
+  sql: SqlClient.SqlClient
+): Effect.Effect<Instant | undefined, SqlError> =>
   sql<{ known: number; time: number | null }>`
     select count(partition_time)::int as known, (extract(epoch from min(partition_time)) * 1000000)::float8 as time
     from consumer_offsets
-    where ("group" = ${Groups.rawCopy} and topic = ${Topics.raw})
-      or ("group" = ${Groups.telemetryWriter} and topic = ${Topics.normalized})`.pipe(
+    where partition < ${partitions} and (("group" = ${Groups.rawCopy} and topic = ${Topics.raw})
+      or ("group" = ${Groups.telemetryWriter} and topic = ${Topics.normalized}))`.pipe(
     Effect.map(([row]) =>
-      row === undefined || row.time === null || row.known < 2 * PARTITIONS
+      row === undefined || row.time === null || row.known < 2 * partitions
         ? undefined
         : Math.round(row.time) - onTheirWay
     )

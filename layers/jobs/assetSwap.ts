@@ -7,7 +7,6 @@
  * @module
  */
 import type { Instant } from "@argusiq/domain/ids.ts"
-import { PARTITIONS } from "@argusiq/domain/topics.ts"
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql"
 import { encodeAsset, loadAssets, type StoredAsset } from "../asset-state/foldRows.ts"
@@ -63,8 +62,8 @@ export const replaceBase = (sql: Sql, asset: StoredAsset) => {
   )
 }
 
-/** Of an asset that has no row; false when it has one by now. */
-export const insertState = Effect.fnUntraced(function* (sql: Sql, asset: StoredAsset) {
+/** Of an asset that has no row; false when it has one by now. `partitions`: of the bus. */
+export const insertState = Effect.fnUntraced(function* (sql: Sql, partitions: number, asset: StoredAsset) {
   const { base, recent } = encodeAsset(asset)
   const rows = yield* sql.unsafe(
     `insert into fold_states (kind, entity_id, tenant_id, partition, base, recent, base_time, revision)
@@ -74,7 +73,7 @@ export const insertState = Effect.fnUntraced(function* (sql: Sql, asset: StoredA
     [
       asset.assetId,
       asset.tenantId,
-      partitionOf(PARTITIONS, Buffer.from(asset.assetId)),
+      partitionOf(partitions, Buffer.from(asset.assetId)),
       byteStrings([base]),
       byteStrings([recent]),
       instants([asset.state.baseTime])

@@ -59,8 +59,8 @@ export interface Timeout extends TenantGroup {
 export class Chunks extends Context.Service<
   Chunks,
   {
-    /** The groups of a partition that are open, or claimed and not yet emitted. */
-    unfinished(at: TopicPartition): Effect.Effect<ReadonlyArray<TenantGroup>, DatabaseUnavailable>
+    /** The groups of a partition, of so many, that are open, or claimed and not yet emitted. */
+    unfinished(at: TopicPartition, partitions: number): Effect.Effect<ReadonlyArray<TenantGroup>, DatabaseUnavailable>
     /** Of each of these messages the group of the highest generation, whatever its state; without those that have none. A group
      * whose chunks have been forgotten has none in it. */
     latest(
@@ -89,8 +89,8 @@ export class Chunks extends Context.Service<
         Effect.mapError(sql.unsafe<A>(statement, parameters), (cause) => new DatabaseUnavailable({ cause }))
       const run = (statement: string, parameters: ReadonlyArray<unknown>) => Effect.asVoid(query(statement, parameters))
       return Chunks.of({
-        unfinished: ({ partition, topic }) =>
-          Effect.map(query<GroupRow>(unfinishedStatement, [topic, partition]), (rows) => rows.map(groupOf)),
+        unfinished: ({ partition, topic }, partitions) =>
+          Effect.map(query<GroupRow>(unfinishedStatement, [topic, partition, partitions]), (rows) => rows.map(groupOf)),
         latest: (messages) => {
           if (messages.length === 0) return Effect.succeed([])
           const wanted = [

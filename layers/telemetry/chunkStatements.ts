@@ -51,10 +51,10 @@ from ${from}, lateral (
     and generation = transaction.generation
 ) as chunk`
 
-/** Of one partition: a group's chunks all came through the same. */
+/** Of one partition of so many, also where a row's number is of a log that had a multiple of them: a group's chunks all came through the same. */
 export const unfinishedStatement = `${groups("telemetry_transactions as transaction")}
 where transaction.chunk_count is not null and transaction.emitted_at is null and (
-  select topic = $1 and partition = $2 from telemetry_chunks
+  select topic = $1 and partition % $3::int = $2 from telemetry_chunks
   where device_id = transaction.gateway_device_id and correlation_id = transaction.correlation_id
     and generation = transaction.generation
   limit 1)`

@@ -204,7 +204,7 @@ export class MessageTraces extends Context.Service<
         const deviceId = raw?.device_id ?? transaction?.gateway_device_id
         if (deviceId === undefined || deviceId === null || (raw !== undefined && raw.topic !== Topics.raw)) return []
         const whole = transaction === undefined || transaction.chunk_count === null ? undefined : transaction
-        const partition = raw?.partition ?? partitionOfDevice(deviceId)
+        const partition = raw?.partition ?? partitionOfDevice(bus, deviceId)
         const failedGroups = new Set(deadLetters.flatMap((one) => (one.state === "open" ? [one.group] : [])))
         const known = new Map(raw === undefined ? [] : [[Topics.raw as string, { offset: raw.offset }]])
         const own =

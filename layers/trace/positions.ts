@@ -5,7 +5,7 @@
 import { type DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import { type Instant } from "@argusiq/domain/ids.ts"
 import { type Progress, type Step } from "@argusiq/domain/message-trace.ts"
-import { deadLetterTopic, PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { deadLetterTopic, Topics } from "@argusiq/domain/topics.ts"
 import { type Context, Effect, Option, Stream } from "effect"
 import { type SqlClient } from "effect/sql"
 import { type Bus, type StoredRecord, type TopicPartition } from "../bus/Bus.ts"
@@ -23,7 +23,8 @@ const CLOCKS_DIFFER = 100_000
 
 const encoder = new TextEncoder()
 /** The partition of a device's messages on every topic up to the readings. */
-export const partitionOfDevice = (deviceId: string) => partitionOf(PARTITIONS, encoder.encode(deviceId))
+export const partitionOfDevice = ({ partitions }: BusShape, deviceId: string) =>
+  partitionOf(partitions, encoder.encode(deviceId))
 
 /** The record of a message appended soon after `from`. Undefined: not there, no longer there, or too far to look for. */
 export const findRecord = (bus: BusShape, at: TopicPartition, messageId: string, from: Instant) =>
@@ -47,7 +48,7 @@ export const findRecord = (bus: BusShape, at: TopicPartition, messageId: string,
 export const findRaw = (bus: BusShape, messageId: string, receivedAt: Instant) =>
   Effect.forEach(
     [Topics.raw, deadLetterTopic(Topics.raw)].flatMap((topic) =>
-      Array.from({ length: PARTITIONS }, (_, partition) => ({ topic, partition }))
+      Array.from({ length: bus.partitions }, (_, partition) => ({ topic, partition }))
     ),
     (at) => findRecord(bus, at, messageId, receivedAt),
     { concurrency: "unbounded" }

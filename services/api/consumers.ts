@@ -39,11 +39,12 @@ export const makeConsumers = Effect.gen(function* () {
   const sql = yield* PipelineSql
   const status = yield* ConsumerStatus
 
-  /** Of groups that keep their offsets beside what they store. */
+  /** Of groups that keep their offsets beside what they store; not those of a log that had more partitions. */
   const storedOffsets = (groups: ReadonlyArray<string>) =>
     sql<Stored>`
       select "group", topic, partition, epoch, log_id, next from consumer_offsets
-      where "group" = any(${groups}::text[]) and next is not null and log_id is not null
+      where "group" = any(${groups}::text[]) and partition < ${bus.partitions} and next is not null
+        and log_id is not null
       order by "group", topic, partition`.pipe(Effect.mapError((cause) => new DatabaseUnavailable({ cause })))
 
   /** As the group itself would find when it begins: why its offset does not fit the log; undefined when it does. */

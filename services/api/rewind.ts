@@ -5,7 +5,6 @@
 import { DatabaseUnavailable } from "@argusiq/domain/errors.ts"
 import { type Rewinding } from "@argusiq/domain/http/operations.ts"
 import { pipeline } from "@argusiq/domain/pipeline.ts"
-import { topicTable } from "@argusiq/domain/topics.ts"
 import { Bus, type Position, type TopicPartition } from "@argusiq/layers/bus/Bus.ts"
 import { rewind } from "@argusiq/layers/bus/consumer/Offsets.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
@@ -17,14 +16,12 @@ const NOTICED = "2500 millis"
 type Asked = typeof Rewinding.Type
 
 /** The partitions that are asked for; none: there is no such group, topic or partition. */
-const partitionsOf = ({ group, partition, topic }: Asked): ReadonlyArray<TopicPartition> =>
+const partitionsOf = ({ group, partition, topic }: Asked, count: number): ReadonlyArray<TopicPartition> =>
   pipeline
     .filter((stage) => stage.group === group)
     .flatMap(({ reads }) => reads)
     .filter((read) => topic === undefined || read === topic)
-    .flatMap((read) =>
-      Array.from({ length: topicTable.get(read)?.partitions ?? 0 }, (_, number) => ({ topic: read, partition: number }))
-    )
+    .flatMap((read) => Array.from({ length: count }, (_, number) => ({ topic: read, partition: number })))
     .filter((at) => partition === undefined || at.partition === partition)
 
 export const makeRewind = Effect.gen(function* () {
@@ -39,7 +36,7 @@ export const makeRewind = Effect.gen(function* () {
 
   /** Where the group's partitions go on; empty: none is so named. */
   return Effect.fn("rewind")(function* (asked: Asked) {
-    const positions = yield* Effect.forEach(partitionsOf(asked), (at) => positionAt(at, asked))
+    const positions = yield* Effect.forEach(partitionsOf(asked, bus.partitions), (at) => positionAt(at, asked))
     // Where offsets are kept beside rows these are the truth: whoever runs the group lets go of it, and begins again there.
     const stored = yield* rewind(sql, asked.group, positions, bus.logId).pipe(
       Effect.mapError((cause) => new DatabaseUnavailable({ cause }))

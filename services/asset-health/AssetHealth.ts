@@ -256,7 +256,7 @@ export const assetHealth: Effect.Effect<Consumer, never, AssetProfiles | Bus | P
       else if (ahead !== undefined && next >= ahead.end) yield* noteRead(sql, at.partition, ahead.clock)
       if (ahead === undefined || next >= ahead.end) partition.ahead = { clock, end }
       if (at.partition !== 0) return
-      const { candidates, settled } = nextRound(partition.candidates, yield* progressOf(sql))
+      const { candidates, settled } = nextRound(partition.candidates, yield* progressOf(sql, bus.partitions))
       partition.candidates = candidates
       if (settled !== undefined) yield* noteSettled(sql, settled)
     })

@@ -6,7 +6,6 @@
 import type { AssetReading } from "@argusiq/domain/asset/asset-reading.ts"
 import { type Retryable } from "@argusiq/domain/errors.ts"
 import type { Instant } from "@argusiq/domain/ids.ts"
-import { PARTITIONS } from "@argusiq/domain/topics.ts"
 import { loadAssets, placesOf, type StoredAsset } from "@argusiq/layers/asset-state/foldRows.ts"
 import type { Candidate } from "@argusiq/layers/asset-state/settledTime.ts"
 import { Bus, type StoredRecord, type TopicPartition } from "@argusiq/layers/bus/Bus.ts"
@@ -106,7 +105,7 @@ export const makeOwnedAssets = Effect.fnUntraced(function* (
       doubtful: new Map(),
       round: undefined,
       // Not all partitions at the same time: saving keeps the processor busy.
-      savedAt: now - (saveInterval * at.partition) / PARTITIONS,
+      savedAt: now - (saveInterval * at.partition) / bus.partitions,
       saveEvery: saveInterval,
       usedAt: now
     }

@@ -10,7 +10,7 @@ import { type Poison } from "@argusiq/domain/errors.ts"
 import { type Instant } from "@argusiq/domain/ids.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
 import { Topics, topicTable } from "@argusiq/domain/topics.ts"
-import { type TopicPartition } from "@argusiq/layers/bus/Bus.ts"
+import { Bus, type TopicPartition } from "@argusiq/layers/bus/Bus.ts"
 import { type Consumer, type Outcome } from "@argusiq/layers/bus/Consumer.ts"
 import { makePauses } from "@argusiq/layers/bus/pauses.ts"
 import { type PipelineSql } from "@argusiq/layers/database/Sql.ts"
@@ -49,15 +49,16 @@ const countFailed = (errors: ReadonlyArray<Poison>) =>
     { discard: true }
   )
 
-export const chunker: Effect.Effect<Consumer, never, Chunks | PipelineSql | Profiles | Transactions> = Effect.gen(
+export const chunker: Effect.Effect<Consumer, never, Bus | Chunks | PipelineSql | Profiles | Transactions> = Effect.gen(
   function* () {
+    const bus = yield* Bus
     const chunks = yield* Chunks
     const profiles = yield* Profiles
     const transactions = yield* Transactions
     const reach = yield* Failpoints
     const emit = yield* makeEmit
     const expire = yield* makeExpire
-    const owned = new OwnedGroups(chunks.unfinished)
+    const owned = new OwnedGroups((at) => chunks.unfinished(at, bus.partitions))
 
     /** The latest groups of the messages that have no open one. */
     const latestOf = Effect.fnUntraced(function* (reads: ReadonlyArray<ReadChunk>, waiting: WaitingGroups) {

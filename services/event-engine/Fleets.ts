@@ -77,7 +77,7 @@ export const makeFleets = Effect.fnUntraced(function* (types: Types) {
 
   const load = Effect.fnUntraced(function* (partition: number) {
     const { connectionsTime, epochs, ours, time, writers } = yield* positionsOf(partition)
-    const stored = yield* loadConnections(sql, partition, time)
+    const stored = yield* loadConnections(sql, partition, bus.partitions, time)
     yield* types.know(new Set(stored.map(({ deviceTypeId }) => deviceTypeId)), time)
     const fleet = new Fleet(partition, stored, types.offlineAfterSeconds)
     fleet.telemetryTime = time

@@ -96,6 +96,7 @@ export const rebuild = Effect.fn("rebuild")(function* (job: TakenJob, throttle: 
     return yield* rebuildAlarms(
       sql,
       sandbox,
+      bus.partitions,
       { ...entity, versions: isForced ? publishedVersions(versions) : versions },
       span,
       untilStored
@@ -120,6 +121,7 @@ export const rebuild = Effect.fn("rebuild")(function* (job: TakenJob, throttle: 
     return yield* rebuildAsset(
       sql,
       sandbox,
+      bus.partitions,
       { profile, versions, liveVersions, links, children },
       span,
       stored,

@@ -10,7 +10,7 @@ import {
   ReplayParameters,
   replayRecord
 } from "@argusiq/domain/replay.ts"
-import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { Topics } from "@argusiq/domain/topics.ts"
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { step, type TakenJob } from "@argusiq/layers/jobs/JobQueue.ts"
@@ -106,13 +106,13 @@ const fromTopic = Effect.fnUntraced(function* (job: TakenJob, parameters: Replay
   const bus = yield* Bus
   const sql = yield* PipelineSql
   const isDevice = yield* chosenDevices(job.tenantId, parameters)
-  const endsNow = Effect.forEach(Array.from({ length: PARTITIONS }), (_, partition) =>
+  const endsNow = Effect.forEach(Array.from({ length: bus.partitions }), (_, partition) =>
     Effect.map(bus.range({ topic: Topics.raw, partition }), ({ end }) => String(end))
   )
   const begun = decodeTopicCheckpoint(job.checkpoint)
   const ends = begun?.ends ?? (yield* endsNow)
   let progress = job.progress
-  for (let partition = begun?.partition ?? 0; partition < PARTITIONS; partition++) {
+  for (let partition = begun?.partition ?? 0; partition < bus.partitions; partition++) {
     const at = { topic: Topics.raw, partition }
     const first = yield* bus.offsetAt(at, parameters.from)
     const to = earlier(BigInt(ends[partition] ?? 0), yield* bus.offsetAt(at, (parameters.to + appendedLate) as Instant))

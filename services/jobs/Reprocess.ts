@@ -4,6 +4,7 @@
  * @module
  */
 import { ReprocessParameters } from "@argusiq/domain/reprocess.ts"
+import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import { meaningOf } from "@argusiq/layers/bus/consumer/failure.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { step, type TakenJob, waiting } from "@argusiq/layers/jobs/JobQueue.ts"
@@ -35,6 +36,7 @@ const withoutReadings = (item: Reprocessed): Reprocessed => ({ ...item, message:
 export const reprocess = Effect.fn("reprocess")(function* (job: TakenJob, throttle: Throttle) {
   const parameters = yield* decodeParameters(job.parameters)
   const { deviceTypeId, from, to } = parameters
+  const bus = yield* Bus
   const sql = yield* PipelineSql
   const store = yield* TelemetryStore
   const reprocessing = yield* makeReprocessing(job.tenantId, parameters)
@@ -90,7 +92,7 @@ export const reprocess = Effect.fn("reprocess")(function* (job: TakenJob, thrott
   /** The next page under the version; the last one where it had to wait too long for messages to be stored. */
   const pageAfter = Effect.fnUntraced(function* (position: RawPosition) {
     // What is on its way may still be stored as the version of its time has it: that would come on top of what is made here.
-    const storedUntil = Effect.map(settledBefore(sql), (settled) => Math.min(to, settled ?? 0))
+    const storedUntil = Effect.map(settledBefore(bus, sql), (settled) => Math.min(to, settled ?? 0))
     let settled = yield* storedUntil
     for (let waited = 0; settled <= position.receivedAt; waited += LOOK_AGAIN) {
       if (job.isWaiting || waited >= PATIENCE) return [[], Option.none()] as const

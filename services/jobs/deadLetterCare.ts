@@ -4,7 +4,7 @@
  * @module
  */
 import { isHigh } from "@argusiq/domain/dead-letter.ts"
-import { deadLetterTopics, PARTITIONS } from "@argusiq/domain/topics.ts"
+import { deadLetterTopics } from "@argusiq/domain/topics.ts"
 import { uuidV5 } from "@argusiq/domain/uuid.ts"
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
@@ -74,7 +74,7 @@ export const forgetRemoved = Effect.gen(function* () {
   const sql = yield* PipelineSql
   let forgotten = 0
   for (const topic of deadLetterTopics) {
-    for (let partition = 0; partition < PARTITIONS; partition++) {
+    for (let partition = 0; partition < bus.partitions; partition++) {
       const { start } = yield* bus.range({ topic, partition })
       if (start === 0n) continue
       const removed = yield* sql<{ n: number }>`with removed as (

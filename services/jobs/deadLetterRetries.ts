@@ -4,7 +4,7 @@
  */
 import { BRIDGE_GROUP, deadLetterRecord } from "@argusiq/domain/dead-letter.ts"
 import { addressOfRefused, checkAgain, restamped, retryHeaders } from "@argusiq/domain/dead-letter-retry.ts"
-import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { Topics } from "@argusiq/domain/topics.ts"
 import { Bus, type BusRecord, type StoredRecord, type TopicPartition } from "@argusiq/layers/bus/Bus.ts"
 import { partitionOf } from "@argusiq/layers/bus/murmur2.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
@@ -21,7 +21,6 @@ const retried = Metric.withAttributes(Metric.counter("argusiq_dead_letters_retri
 })
 
 const keyOf = ({ partition, topic }: TopicPartition) => `${topic}/${partition}`
-const partitionOfKey = (key: string) => partitionOf(PARTITIONS, Buffer.from(key))
 
 interface Prepared {
   readonly id: string
@@ -30,8 +29,12 @@ interface Prepared {
   readonly isEntry: boolean
 }
 
-const aimOf = ({ id, record }: Prepared, ends: ReadonlyMap<string, bigint>): RetryQueue.Aim => {
-  const at = { topic: record.topic, partition: partitionOfKey(record.key) }
+const aimOf = (
+  { partitions }: Bus["Service"],
+  { id, record }: Prepared,
+  ends: ReadonlyMap<string, bigint>
+): RetryQueue.Aim => {
+  const at = { topic: record.topic, partition: partitionOf(partitions, Buffer.from(record.key)) }
   return { id, ...at, end: ends.get(keyOf(at)) ?? 0n }
 }
 
@@ -115,11 +118,11 @@ export const publishRetries = Effect.gen(function* () {
     )
   }
   const prepared = found.filter((one) => one !== undefined)
-  const places = prepared.map((one) => aimOf(one, new Map()))
+  const places = prepared.map((one) => aimOf(bus, one, new Map()))
   const before = yield* endsFor(places)
   yield* RetryQueue.begin(
     sql,
-    prepared.map((one) => aimOf(one, before))
+    prepared.map((one) => aimOf(bus, one, before))
   )
   yield* bus.publish(prepared.map(({ record }) => record)).pipe(
     Effect.catchTag("RecordTooLarge", (error) =>
@@ -140,7 +143,7 @@ export const publishRetries = Effect.gen(function* () {
   )
   yield* RetryQueue.published(
     sql,
-    others.map((one) => aimOf(one, after))
+    others.map((one) => aimOf(bus, one, after))
   )
   yield* Metric.update(retried, prepared.length)
   return letters.length
@@ -153,6 +156,14 @@ export const recoverRetries = Effect.gen(function* () {
   const begun = yield* RetryQueue.interrupted(sql)
   for (const place of Map.groupBy(begun, keyOf).values()) {
     const [{ from, partition, topic }] = place as [RetryQueue.Interrupted]
+    if (partition >= bus.partitions) {
+      // Of a log that had more partitions, and is gone.
+      yield* RetryQueue.requeue(
+        sql,
+        place.map(({ id }) => id)
+      )
+      continue
+    }
     const { end } = yield* bus.range({ topic, partition })
     const there = new Set<string>()
     yield* bus

@@ -19,7 +19,7 @@ import { askedBy, askedMetrics, entityDue, type EntityRules, entityRules } from 
 import type { RuleConfig, RuleVersion } from "@argusiq/domain/rule/rule.ts"
 import type { RuleAlarm, RuleInput } from "@argusiq/domain/rule/rule-fold.ts"
 import { warmUpSeconds } from "@argusiq/domain/rule/warm-up.ts"
-import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { Topics } from "@argusiq/domain/topics.ts"
 import { loadSaidAlarms, saveAlarmChanges } from "@argusiq/layers/alarms/AlarmRows.ts"
 import { settledTime } from "@argusiq/layers/asset-state/settledTime.ts"
 import { partitionOf } from "@argusiq/layers/bus/murmur2.ts"
@@ -87,6 +87,7 @@ const rowsOf = (
 }
 
 /**
+ * @param partitions of the bus
  * @param storedBefore readings received before it are stored
  * @param untilStored waits until all that the row of the state holds is stored
  * @returns readings that were folded
@@ -94,6 +95,7 @@ const rowsOf = (
 export const rebuildAlarms = Effect.fn("rebuildAlarms")(function* (
   sql: Sql,
   sandbox: Sandbox["Service"],
+  partitions: number,
   entity: RebuiltEntity,
   { from, to }: Span,
   untilStored: Effect.Effect<Instant, BusUnavailable | SqlError>
@@ -153,7 +155,7 @@ export const rebuildAlarms = Effect.fn("rebuildAlarms")(function* (
   const row = yield* Swap.lockState(sql, states, entityId, from)
   yield* row !== undefined && row.baseTime === before?.baseTime ? Effect.void : untilStored
 
-  const partition = partitionOf(PARTITIONS, Buffer.from(entityId))
+  const partition = partitionOf(partitions, Buffer.from(entityId))
   const time = yield* timeOf(sql, group, topic, partition)
   const untilOf = (newest: typeof last) =>
     time === undefined || newest === undefined ? newest?.ts : Math.max(newest.ts, newest.ts + time - newest.receivedAt)

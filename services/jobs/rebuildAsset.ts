@@ -102,6 +102,7 @@ const frameOf = ({ assetId, tenantId }: AssetProfile, output: AssetOutput, revis
 export class Overtaken extends Schema.TaggedError<Overtaken>()("Overtaken", {}) {}
 
 /**
+ * @param partitions of the bus
  * @param storedBefore readings received before it are stored
  * @param untilStored waits until all that the row of the state holds is stored
  * @returns readings that were folded
@@ -109,6 +110,7 @@ export class Overtaken extends Schema.TaggedError<Overtaken>()("Overtaken", {}) 
 export const rebuildAsset = Effect.fn("rebuildAsset")(function* (
   sql: Sql,
   sandbox: Sandbox["Service"],
+  partitions: number,
   rebuilt: RebuiltAsset,
   { from, to }: Span,
   storedBefore: Instant,
@@ -206,7 +208,7 @@ export const rebuildAsset = Effect.fn("rebuildAsset")(function* (
       told: 1,
       state: { base: state, baseTime: position, recent, tip: state }
     }
-    if (arrivals > 0 && !(yield* Swap.insertState(sql, present))) return yield* new Overtaken()
+    if (arrivals > 0 && !(yield* Swap.insertState(sql, partitions, present))) return yield* new Overtaken()
     yield* Swap.deleteFrames(sql, assetId, Math.max(position, from - 1), END_OF_TIME, stored)
   } else {
     yield* replaceUntil(Math.min(baseTime, to - 1), stored)

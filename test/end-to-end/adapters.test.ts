@@ -2,7 +2,7 @@
  * Devices that speak no JSON: through every protocol adapter, over MQTT and over HTTP, to history; what cannot be read to the
  * dead letters, with the byte and the field.
  */
-import { deadLetterTopic, PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { deadLetterTopic, EMBEDDED_PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
 import { partitionOf } from "@argusiq/layers/bus/murmur2.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { connectAsync } from "mqtt"
@@ -151,7 +151,7 @@ describe("protocol adapters", () => {
     assert.deepStrictEqual(found, expected)
   }
   const deadLettersOf = async ({ id }: Device) => {
-    const partition = partitionOf(PARTITIONS, Buffer.from(id))
+    const partition = partitionOf(EMBEDDED_PARTITIONS, Buffer.from(id))
     const { items } = await platform.api<{
       readonly items: ReadonlyArray<{ readonly key: string; readonly headers: Readonly<Record<string, string>> }>
     }>("GET", `/topics/${deadLetterTopic(Topics.endpoint)}/records?partition=${partition}&limit=500`)

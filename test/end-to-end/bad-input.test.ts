@@ -2,7 +2,7 @@
  * What a device may send amiss, row by row, from its connection to what is stored: each bad message is sent between two good
  * ones of the same device, over real MQTT or HTTP, while a neighbour goes on sending.
  */
-import { deadLetterTopic, PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { deadLetterTopic, EMBEDDED_PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
 import { partitionOf } from "@argusiq/layers/bus/murmur2.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { connectAsync, type MqttClient } from "mqtt"
@@ -104,7 +104,7 @@ describe("bad input", () => {
   }
 
   const deadLettersOf = async ({ id }: Device): Promise<ReadonlyArray<DeadLetter & { readonly topic: string }>> => {
-    const partition = partitionOf(PARTITIONS, Buffer.from(id))
+    const partition = partitionOf(EMBEDDED_PARTITIONS, Buffer.from(id))
     const found: Array<DeadLetter & { readonly topic: string }> = []
     for (const topic of [Topics.raw, Topics.endpoint, Topics.normalized].map(deadLetterTopic)) {
       const { items } = await platform.api<{ readonly items: ReadonlyArray<DeadLetter & { readonly key: string }> }>(

@@ -2,7 +2,7 @@
  * Poison among good messages, over real MQTT: one at the head of every partition and one in each hundred. What is around it
  * keeps its order and its pace, the dead letters are exact, and after the device type is corrected a retry repairs exactly those.
  */
-import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { EMBEDDED_PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
 import { partitionOf } from "@argusiq/layers/bus/murmur2.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { afterAll, beforeAll } from "vitest"
@@ -46,10 +46,13 @@ describe("dead letters", () => {
     platform = await (await PlatformProcess.prepare()).start()
     typeId = await platform.createDeviceType("Counter", config("$.place"))
     const ofPartition = new Map<number, string>()
-    while (ofPartition.size < PARTITIONS) {
+    while (ofPartition.size < EMBEDDED_PARTITIONS) {
       const body = { name: "Device", deviceTypeId: typeId }
-      const made = Array.from({ length: PARTITIONS }, () => platform.api<{ id: string }>("POST", "/devices", body))
-      for (const { id } of await Promise.all(made)) ofPartition.set(partitionOf(PARTITIONS, Buffer.from(id)), id)
+      const made = Array.from({ length: EMBEDDED_PARTITIONS }, () =>
+        platform.api<{ id: string }>("POST", "/devices", body)
+      )
+      for (const { id } of await Promise.all(made))
+        ofPartition.set(partitionOf(EMBEDDED_PARTITIONS, Buffer.from(id)), id)
     }
     devices = await Promise.all(
       [...ofPartition.values()].map(async (id) => {
@@ -95,7 +98,7 @@ describe("dead letters", () => {
 
   /** What came of one device's messages, from the offset on: their places, and milliseconds from received to normalized. */
   const normalizedOf = async ({ id }: Device, from: number) => {
-    const partition = partitionOf(PARTITIONS, Buffer.from(id))
+    const partition = partitionOf(EMBEDDED_PARTITIONS, Buffer.from(id))
     const found: Array<NormalizedRecord> = []
     for (let offset = String(from); ;) {
       const { items, next } = await platform.api<{ items: ReadonlyArray<NormalizedRecord>; next: string }>(
@@ -148,9 +151,9 @@ describe("dead letters", () => {
 
     const found = await eventually("every dead letter", 30, async () => {
       const all = await letters()
-      return all.length >= 2 * PARTITIONS ? all : undefined
+      return all.length >= 2 * EMBEDDED_PARTITIONS ? all : undefined
     })
-    assert.lengthOf(found, 2 * PARTITIONS)
+    assert.lengthOf(found, 2 * EMBEDDED_PARTITIONS)
     for (const { id } of devices) assert.lengthOf(await letters(`deviceId=${id}`), 2)
     for (const letter of found) {
       assert.deepInclude(letter, { group: "argusiq.normalizer", reason: "ExtractionFailed", retries: 0, state: "open" })
@@ -160,7 +163,7 @@ describe("dead letters", () => {
       const line = String(body)
         .split("\n")
         .find((one) => one.startsWith("argusiq_dead_letters{") && one.includes(`${Topics.endpoint}.dlq`))
-      return line?.endsWith(` ${2 * PARTITIONS}`) === true ? line : undefined
+      return line?.endsWith(` ${2 * EMBEDDED_PARTITIONS}`) === true ? line : undefined
     })
     assert.include(shown, 'service="jobs"')
   })
@@ -169,15 +172,15 @@ describe("dead letters", () => {
     const before = await Promise.all(devices.map(historyOf))
     const listed = await command("dlq", "list", "--reason", "ExtractionFailed")
     assert.strictEqual(listed.code, 0, listed.errors)
-    assert.strictEqual(listed.output.split("ExtractionFailed").length - 1, 2 * PARTITIONS)
+    assert.strictEqual(listed.output.split("ExtractionFailed").length - 1, 2 * EMBEDDED_PARTITIONS)
 
     const early = await platform.api<{ retried: number; repairsHistory: number }>("POST", "/dlq/retry", { all: true })
-    assert.strictEqual(early.retried, 2 * PARTITIONS)
+    assert.strictEqual(early.retried, 2 * EMBEDDED_PARTITIONS)
     await eventually("every retry having failed again", 30, async () => {
       const all = await letters()
       return all.every(({ retries, state }) => retries === 1 && state === "open") ? true : undefined
     })
-    assert.lengthOf(await letters(), 2 * PARTITIONS)
+    assert.lengthOf(await letters(), 2 * EMBEDDED_PARTITIONS)
 
     await platform.api("PUT", `/device-types/${typeId}/draft`, { config: config("$.place", "$.wrong") })
     await platform.api("POST", `/device-types/${typeId}/publish`)
@@ -188,7 +191,7 @@ describe("dead letters", () => {
       (await letters()).length === 0 ? true : undefined
     )
     const resolved = await letters("state=resolved")
-    assert.lengthOf(resolved, 2 * PARTITIONS)
+    assert.lengthOf(resolved, 2 * EMBEDDED_PARTITIONS)
     for (const { retries } of resolved) assert.strictEqual(retries, 2)
 
     const histories = await stored(2 * MESSAGES)

@@ -3,7 +3,7 @@
  * on whatever bus the platform runs.
  * @module
  */
-import { deadLetterTopic, PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { deadLetterTopic, Topics } from "@argusiq/domain/topics.ts"
 import { partitionOf } from "@argusiq/layers/bus/murmur2.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { connectAsync } from "mqtt"
@@ -38,7 +38,8 @@ interface DeadLetter {
 }
 
 /** Declares the tests; `running` gives a platform with the demo organisation, in which its devices have sent nothing yet. */
-export const demoDevices = (running: () => PlatformProcess): void => {
+/** @param partitions of the platform's bus */
+export const demoDevices = (running: () => PlatformProcess, partitions: number): void => {
   let platform: PlatformProcess
   let sql: Superuser
   const beaconType = "d0000000-0000-4000-8000-000000000205"
@@ -89,7 +90,7 @@ export const demoDevices = (running: () => PlatformProcess): void => {
       return transaction === undefined || transaction.completedAt === null ? undefined : transaction
     })
   const deadLettersOf = async ({ id }: Device, topic: string) => {
-    const partition = partitionOf(PARTITIONS, Buffer.from(id))
+    const partition = partitionOf(partitions, Buffer.from(id))
     const { items } = await platform.api<Items<DeadLetter>>(
       "GET",
       `/topics/${deadLetterTopic(topic)}/records?partition=${partition}&limit=500`

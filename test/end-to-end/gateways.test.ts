@@ -1,3 +1,4 @@
+import { EMBEDDED_PARTITIONS } from "@argusiq/domain/topics.ts"
 import { describe } from "@effect/vitest"
 import { afterAll, beforeAll } from "vitest"
 import { PlatformProcess } from "../support/PlatformProcess.ts"
@@ -11,5 +12,5 @@ describe("the devices of the demo organisation", () => {
   }, 90_000)
   afterAll(() => platform.dispose())
 
-  demoDevices(() => platform)
+  demoDevices(() => platform, EMBEDDED_PARTITIONS)
 })

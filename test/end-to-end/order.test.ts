@@ -1,5 +1,5 @@
 /** Order per device, from many connections at once to the log and the rows. */
-import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { EMBEDDED_PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
 import type { NormalizedMessage } from "@argusiq/domain/readings.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { afterAll, beforeAll } from "vitest"
@@ -74,7 +74,7 @@ describe("100 devices, each sending 200 messages with up to 20 unacknowledged at
 
   it("has each device's messages in the normalized topic in the order of sending, once", async () => {
     const logged = new Map(devices.map(({ id }): [string, Array<number>] => [id, []]))
-    for (let partition = 0; partition < PARTITIONS; partition++) {
+    for (let partition = 0; partition < EMBEDDED_PARTITIONS; partition++) {
       let offset = "0"
       for (;;) {
         const page = await platform.api<RecordPage>(

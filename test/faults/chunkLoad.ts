@@ -4,7 +4,6 @@
  */
 import { type BusRecord } from "@argusiq/layers/bus/Bus.ts"
 import { partitionOf } from "@argusiq/layers/bus/murmur2.ts"
-import { PARTITIONS } from "@argusiq/domain/topics.ts"
 import { uuidV5 } from "@argusiq/domain/uuid.ts"
 import { type TestDevice } from "../layers/profiles/registry.ts"
 import { beaconsOfAll, chunkRecord, seconds, start } from "../services/chunker/messages.ts"
@@ -21,12 +20,12 @@ export interface SentMessage {
 
 export const beaconsOfMessage = ({ correlationId, total }: SentMessage) => beaconsOfAll(correlationId, total)
 
-/** Ids of gateways of which each has a partition of its own. */
-export const gatewayIds = (count: number, seed: number): ReadonlyArray<string> => {
+/** Ids of gateways of which each has a partition of its own, of so many. */
+export const gatewayIds = (count: number, partitions: number, seed: number): ReadonlyArray<string> => {
   const ids = new Map<number, string>()
   for (let index = 0; ids.size < count; index++) {
     const id = uuidV5("6f0c4b58-3a0e-5a53-9a5e-0d6a3ad5c0de", `${seed} ${index}`)
-    const partition = partitionOf(PARTITIONS, Buffer.from(id))
+    const partition = partitionOf(partitions, Buffer.from(id))
     if (!ids.has(partition)) ids.set(partition, id)
   }
   return [...ids.values()]

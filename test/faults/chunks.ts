@@ -54,6 +54,8 @@ export interface ChunkKillReport {
 }
 
 const GATEWAYS = 6
+/** Of the log. */
+const PARTITIONS = 12
 /** Sent before the first kill, so that there are messages to give up from the first life on. */
 const ROUNDS_AHEAD = 5
 
@@ -165,11 +167,11 @@ const judgeChildren = (sent: ReadonlyArray<SentMessage>, { frames }: Rows): Read
 
 /** Everything is stored once whatever leaves twice. Needs a fresh database with its schema. */
 export const runChunkKills = Effect.fnUntraced(function* (plan: ChunkKillPlan) {
-  const gateways = yield* insertGateways(gatewayIds(GATEWAYS, plan.seed))
+  const gateways = yield* insertGateways(gatewayIds(GATEWAYS, PARTITIONS, plan.seed))
   yield* Effect.flatMap(OwnerSql, (sql) => sql`update ingest_heartbeat set accepted_until = now()`)
   const random = randomFrom(plan.seed)
   const load = new ChunkLoad(gateways, random)
-  const bus = Layer.orDie(LocalBus.layer({ directory: plan.directory, minFreeBytes: 0 }))
+  const bus = Layer.orDie(LocalBus.layer({ directory: plan.directory, partitions: PARTITIONS, minFreeBytes: 0 }))
   const send = (records: ReturnType<ChunkLoad["next"]>) =>
     Effect.flatMap(Bus, ({ publish }) => publish(records)).pipe(Effect.provide(Layer.fresh(bus)))
   const hits = new Map<Failpoint, number>()

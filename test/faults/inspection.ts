@@ -2,7 +2,7 @@
  * A look into what a platform left behind: opens its log and its database, while it is not running.
  * @module
  */
-import { Topics, topicTable } from "@argusiq/domain/topics.ts"
+import { Topics } from "@argusiq/domain/topics.ts"
 import { Bus, type StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import * as LocalBus from "@argusiq/layers/bus/local/LocalBus.ts"
 import * as EmbeddedPostgres from "@argusiq/layers/database/EmbeddedPostgres.ts"
@@ -28,14 +28,14 @@ export interface Inspection {
   readonly redelivered: number
 }
 
-const partitionsOf = (topic: string) =>
-  Array.from({ length: topicTable.get(topic)?.partitions ?? 0 }, (_, partition) => ({ topic, partition }))
+const partitionsOf = ({ partitions }: Bus["Service"], topic: string) =>
+  Array.from({ length: partitions }, (_, partition) => ({ topic, partition }))
 
 /** All records of a topic, partition by partition. */
 export const readTopic = (topic: string, visit: (record: StoredRecord) => void) =>
   Effect.gen(function* () {
     const bus = yield* Bus
-    for (const at of partitionsOf(topic)) {
+    for (const at of partitionsOf(bus, topic)) {
       const { start, end } = yield* bus.range(at)
       yield* bus
         .read(at, start, end)
@@ -81,7 +81,7 @@ const backlogOnBus = (group: string, topic: string) =>
       (yield* bus.lag(group)).map((position) => [`${position.topic}/${position.partition}`, position])
     )
     let backlog = 0
-    for (const at of partitionsOf(topic)) {
+    for (const at of partitionsOf(bus, topic)) {
       const { start, end } = yield* bus.range(at)
       backlog += Number(end - (positions.get(`${at.topic}/${at.partition}`)?.offset ?? start))
     }
@@ -92,7 +92,7 @@ const backlogBehindRows = (next: ReadonlyMap<string, number>, group: string, top
   Effect.gen(function* () {
     const bus = yield* Bus
     let backlog = 0
-    for (const at of partitionsOf(topic)) {
+    for (const at of partitionsOf(bus, topic)) {
       const { start, end } = yield* bus.range(at)
       backlog += Number(end) - (next.get(`${group}/${at.topic}/${at.partition}`) ?? Number(start))
     }
@@ -104,6 +104,7 @@ export type Query = <Row extends object>(statement: string) => Promise<ReadonlyA
 /** How far each stage has come. */
 export const inspectStages = (query: Query) =>
   Effect.gen(function* () {
+    const bus = yield* Bus
     const offsets = yield* Effect.promise(() =>
       query<{ group: string; topic: string; partition: number; next: number }>(
         `select "group", topic, partition, next::float8 as next from consumer_offsets where next is not null`
@@ -122,8 +123,8 @@ export const inspectStages = (query: Query) =>
     const records: Record<string, number> = {}
     for (const topic of [Topics.raw, Topics.endpoint, Topics.normalized]) {
       records[topic] = 0
-      for (const at of partitionsOf(topic)) {
-        const { end } = yield* (yield* Bus).range(at)
+      for (const at of partitionsOf(bus, topic)) {
+        const { end } = yield* bus.range(at)
         records[topic] += Number(end)
       }
     }

@@ -3,7 +3,8 @@
  * deleted, an older backup of the database put back. The tests build on one another, on one data directory.
  */
 import { Groups } from "@argusiq/domain/pipeline.ts"
-import { PARTITIONS, Topics, topicTable } from "@argusiq/domain/topics.ts"
+import { EMBEDDED_PARTITIONS, Topics, topicTable } from "@argusiq/domain/topics.ts"
+import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import * as LocalBus from "@argusiq/layers/bus/local/LocalBus.ts"
 import { partitionOf } from "@argusiq/layers/bus/murmur2.ts"
 import { assert, describe, it } from "@effect/vitest"
@@ -26,7 +27,7 @@ interface Readiness {
   }>
 }
 interface Sender extends Device {
-  readonly partition: number
+  partition: number
   sent: number
 }
 
@@ -39,6 +40,11 @@ const keepers = [
 ]
 
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => from + index)
+
+/** Of the log that the tests begin with. */
+const PARTITIONS = 12
+/** In the log that begins where that one was deleted. */
+const partitionWhenBegunAnew = ({ id }: Sender) => partitionOf(EMBEDDED_PARTITIONS, Buffer.from(id))
 
 describe("where the stored offsets do not fit the log", () => {
   let platform: PlatformProcess
@@ -56,13 +62,19 @@ describe("where the stored offsets do not fit the log", () => {
   const database = async () => (stored ??= await connectSuperuser(platform.dataDirectory))
 
   beforeAll(async () => {
-    platform = await (await PlatformProcess.prepare()).start()
+    platform = await PlatformProcess.prepare()
+    // The log has more partitions than one that begins here, such as the one that follows when it is deleted.
+    await Effect.runPromise(
+      Bus.pipe(Effect.provide(LocalBus.layer({ directory: path("bus"), partitions: PARTITIONS, minFreeBytes: 0 })))
+    )
+    await platform.start()
     const type = await platform.createDeviceType("Sensor", { processingMode: "endpoint" })
     const senders: Array<Sender> = []
     while (senders.length < 2) {
       const device = await platform.createDevice(`Sensor ${senders.length}`, type)
-      const partition = partitionOf(PARTITIONS, Buffer.from(device.id))
-      if (partition !== senders[0]?.partition) senders.push({ ...device, partition, sent: 0 })
+      const sender = { ...device, partition: partitionOf(PARTITIONS, Buffer.from(device.id)), sent: 0 }
+      if (senders.every((other) => partitionWhenBegunAnew(other) !== partitionWhenBegunAnew(sender)))
+        senders.push(sender)
     }
     ;[affected, neighbour] = senders as [Sender, Sender]
   }, 180_000)
@@ -202,6 +214,7 @@ describe("where the stored offsets do not fit the log", () => {
     const before = await offsets("true")
     await stop()
     rmSync(path("bus"), { recursive: true })
+    for (const sender of [affected, neighbour]) sender.partition = partitionWhenBegunAnew(sender)
 
     await startStopped()
     assert.include(platform.log(), "the stored offset belongs to another log")
@@ -223,7 +236,7 @@ describe("where the stored offsets do not fit the log", () => {
     assert.strictEqual(stillThere.code, 1)
     assert.include(
       stillThere.output,
-      `has stopped on ${Topics.normalized}, partition ${range(0, PARTITIONS).join(", ")}`
+      `has stopped on ${Topics.normalized}, partition ${range(0, EMBEDDED_PARTITIONS).join(", ")}`
     )
 
     const accepted = await accept("group")

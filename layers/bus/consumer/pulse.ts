@@ -4,7 +4,6 @@
  * @module
  */
 import { feedsOf } from "@argusiq/domain/pipeline.ts"
-import { topicTable } from "@argusiq/domain/topics.ts"
 import { Clock, Effect, type Scope } from "effect"
 import type { Loop } from "./Loop.ts"
 import * as Offsets from "./Offsets.ts"
@@ -42,9 +41,6 @@ const beat = Effect.fnUntraced(function* <R>(loop: Loop<R>) {
   }
 })
 
-const allPartitionsOf = (topic: string): ReadonlyArray<number> =>
-  Array.from({ length: topicTable.get(topic)?.partitions ?? 0 }, (_, partition) => partition)
-
 /** The order matters: the feeders' times first, then where the log ends. What they wrote by that time lies below the end. */
 const learn = Effect.fnUntraced(function* <R>(loop: Loop<R>) {
   const { bus, consumer, metrics, partitions, sql } = loop
@@ -80,7 +76,7 @@ const learn = Effect.fnUntraced(function* <R>(loop: Loop<R>) {
     if (progress === undefined || feed === undefined || end === undefined) continue
     const times = feed.groups.flatMap(({ group, topic: read }) => {
       const timeOf = (fed: number) => progressAt.get(`${group} ${read}/${fed}`)?.time ?? unknown
-      return feed.everywhere ? allPartitionsOf(read).map(timeOf) : [timeOf(number)]
+      return feed.everywhere ? Array.from({ length: bus.partitions }, (_, fed) => timeOf(fed)) : [timeOf(number)]
     })
     if (feed.clock) times.push(clock)
     if (feed.everywhere) {

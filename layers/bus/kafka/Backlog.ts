@@ -14,6 +14,8 @@ export const MAX_SHARE = 0.8
 
 export interface BacklogOptions {
   readonly topics: ReadonlyMap<string, Topic>
+  /** Of each topic. */
+  readonly partitions: number
   readonly nameOf: (name: string) => string
   readonly prefix: string
   readonly forgetGroups: ReadonlyArray<string>
@@ -41,8 +43,8 @@ export class Backlog {
   }
 
   async measure(): Promise<void> {
-    const { topics, nameOf, prefix, forgetGroups } = this.#options
-    const counts = new Map(Array.from(topics.values(), ({ name, partitions }) => [nameOf(name), partitions]))
+    const { topics, partitions, nameOf, prefix, forgetGroups } = this.#options
+    const counts = new Map(Array.from(topics.keys(), (name) => [nameOf(name), partitions]))
     const all = [...counts].flatMap(([topic, count]) =>
       Array.from({ length: count }, (_, partition) => ({ topic, partition }))
     )
@@ -59,7 +61,8 @@ export class Backlog {
         const key = keyOf(kafkaTopic, partition)
         const [start = 0, end = 0, size = 0] = [starts.get(key), ends.get(key), sizes.get(key)]
         if (topic === undefined || offset >= end || refusals.has(name)) continue
-        const byBytes = (size * (end - Math.max(offset, start))) / Math.max(1, end - start) / retentionBytesOf(topic)
+        const retained = retentionBytesOf(topic, partitions)
+        const byBytes = (size * (end - Math.max(offset, start))) / Math.max(1, end - start) / retained
         const byAge = byBytes > MAX_SHARE ? 0 : await this.#ageShare(topic, { topic: kafkaTopic, partition }, offset)
         const share = Math.max(byBytes, byAge)
         if (share <= MAX_SHARE) continue

@@ -25,7 +25,7 @@ export const follow = <E, R>(
     const { maxRecords, name, skipAfterMillis = Infinity, skipped, topics } = following
     const clock = yield* Clock.Clock
     const places = topics.flatMap((topic) =>
-      Array.from({ length: partitions.get(topic) ?? 0 }, (_, partition): Place => {
+      Array.from({ length: partitions }, (_, partition): Place => {
         const kafkaTopic = nameOf(topic)
         return { key: keyOf(kafkaTopic, partition), kafkaTopic, topic, partition }
       })

@@ -3,7 +3,7 @@
  * @module
  */
 import { BusUnavailable, UnknownTopic } from "@argusiq/domain/errors.ts"
-import { type Topic, topicTable } from "@argusiq/domain/topics.ts"
+import { KAFKA_PARTITIONS, type Topic, topicTable } from "@argusiq/domain/topics.ts"
 import { Clock, Effect, Layer, Option, Schedule, Stream } from "effect"
 import { Bus, type TopicPartition } from "../Bus.ts"
 import { Backlog } from "./Backlog.ts"
@@ -21,6 +21,8 @@ import { prepareTopics } from "./topics.ts"
 export interface KafkaBusOptions extends ClientSettings {
   /** The topics to create; {@link topicTable} when absent. */
   readonly topics?: Iterable<Topic>
+  /** Of every topic; where they exist they must have so many. Default {@link KAFKA_PARTITIONS}. */
+  readonly partitions?: number
   /** Before the names of topics and groups in Kafka: several installations on one cluster do not meet. Default none. */
   readonly prefix?: string
   /** Batches of one subscription handled at the same time. Default 12. */
@@ -45,14 +47,19 @@ const ask = <A>(request: () => Promise<A>): Effect.Effect<A, BusUnavailable> =>
   Effect.tryPromise({ try: request, catch: unavailable })
 
 /** Topics are created, and a cluster that cannot serve is refused, before the layer is there. */
-const connect = (options: KafkaBusOptions, topics: ReadonlyArray<Topic>, nameOf: (name: string) => string) =>
+const connect = (
+  options: KafkaBusOptions,
+  topics: ReadonlyArray<Topic>,
+  partitions: number,
+  nameOf: (name: string) => string
+) =>
   Effect.tryPromise({
     try: async () => {
       const admin = makeClient(options).admin()
       try {
         await admin.connect()
         const { clusterId } = await admin.describeCluster()
-        return { clusterId, replicas: await prepareTopics(admin, topics, nameOf) }
+        return { clusterId, replicas: await prepareTopics(admin, topics, partitions, nameOf) }
       } finally {
         await admin.disconnect().catch(() => undefined)
       }
@@ -62,10 +69,11 @@ const connect = (options: KafkaBusOptions, topics: ReadonlyArray<Topic>, nameOf:
 
 const make = Effect.fn("KafkaBus.make")(function* (options: KafkaBusOptions) {
   const topics = new Map(Array.from(options.topics ?? topicTable.values(), (topic) => [topic.name, topic]))
+  const partitions = options.partitions ?? KAFKA_PARTITIONS
   const prefix = options.prefix ?? ""
   const nameOf = (name: string) => `${prefix}${name}`
   const kafkaTopics = [...topics.keys()].map(nameOf)
-  const { clusterId: logId, replicas } = yield* connect(options, [...topics.values()], nameOf).pipe(
+  const { clusterId: logId, replicas } = yield* connect(options, [...topics.values()], partitions, nameOf).pipe(
     Effect.tapError((error) =>
       error.isRetryable ? Effect.logInfo(`${error.message} It is tried again.`) : Effect.void
     ),
@@ -83,10 +91,11 @@ const make = Effect.fn("KafkaBus.make")(function* (options: KafkaBusOptions) {
   }
   const readerConnection = new Connection(options, kafkaTopics)
   const reader = new LogReader(readerConnection)
-  const backlog = new Backlog(reader, { topics, nameOf, forgetGroups: options.forgetGroups ?? [], prefix })
+  const backlog = new Backlog(reader, { topics, partitions, nameOf, forgetGroups: options.forgetGroups ?? [], prefix })
   const producerConnection = new Connection(options, kafkaTopics)
   const producer = new Producer(producerConnection, {
     topics,
+    partitions,
     nameOf,
     refusal: (topic) => backlog.refusal(topic),
     deliveryMillis: options.deliveryMillis ?? 30_000
@@ -98,9 +107,8 @@ const make = Effect.fn("KafkaBus.make")(function* (options: KafkaBusOptions) {
       readerConnection.close()
     })
   )
-  const counts = new Map(Array.from(topics.values(), ({ name, partitions }) => [nameOf(name), partitions]))
-  const everywhere = [...counts].flatMap(([topic, count]) =>
-    Array.from({ length: count }, (_, partition) => ({ topic, partition }))
+  const everywhere = kafkaTopics.flatMap((topic) =>
+    Array.from({ length: partitions }, (_, partition) => ({ topic, partition }))
   )
   // A topic made a moment ago may not be known yet to the broker that leads it. What cannot be reached now is tried again when
   // it is needed.
@@ -113,14 +121,14 @@ const make = Effect.fn("KafkaBus.make")(function* (options: KafkaBusOptions) {
     settings: options,
     reader,
     logId,
-    partitions: new Map(Array.from(topics.values(), ({ name, partitions }) => [name, partitions])),
+    partitions,
     nameOf,
     concurrency: options.concurrency ?? 12,
     sessionMillis: options.sessionMillis ?? 30_000,
     watchMillis: options.watchMillis ?? 5_000
   }
   const known = ({ topic, partition }: TopicPartition): Effect.Effect<TopicPartition, UnknownTopic> =>
-    partition < (topics.get(topic)?.partitions ?? 0)
+    topics.has(topic) && partition < partitions
       ? Effect.succeed({ topic: nameOf(topic), partition })
       : Effect.fail(new UnknownTopic({ topic }))
   const offsetOf = (at: TopicPartition, millis: number) =>
@@ -141,6 +149,7 @@ const make = Effect.fn("KafkaBus.make")(function* (options: KafkaBusOptions) {
 
   return Bus.of({
     logId,
+    partitions,
     publish: (records) =>
       records.length === 0 ? Effect.void : Effect.callback((resume) => producer.publish(records, resume)),
     subscribe: (subscription, handle) => {
@@ -185,7 +194,7 @@ const make = Effect.fn("KafkaBus.make")(function* (options: KafkaBusOptions) {
     lag: (group) =>
       Effect.gen(function* () {
         const all = yield* ask(() => reader.committed(nameOf(group)))
-        const committed = all.filter(({ topic, partition }) => partition < (counts.get(topic) ?? 0))
+        const committed = all.filter(({ topic, partition }) => kafkaTopics.includes(topic) && partition < partitions)
         if (committed.length === 0) return []
         const ends = yield* ask(() => reader.offsets(committed, LATEST))
         const now = (yield* Clock.currentTimeMillis) * 1_000

@@ -16,6 +16,8 @@ import { produce, type ProducePart } from "./wire.ts"
 
 export interface ProducerOptions {
   readonly topics: ReadonlyMap<string, Topic>
+  /** Of each topic. */
+  readonly partitions: number
   readonly nameOf: (topic: string) => string
   /** Why records of a topic may not be appended at the moment. */
   readonly refusal: (topic: string) => string | undefined
@@ -90,7 +92,7 @@ export class Producer {
       }
       const refusal = this.#options.refusal(record.topic)
       if (refusal !== undefined) return done(Exit.fail(unavailable(refusal)))
-      queues.push(this.#queueOf(topic, partitionOf(topic.partitions, Buffer.from(record.key))))
+      queues.push(this.#queueOf(topic, partitionOf(this.#options.partitions, Buffer.from(record.key))))
       waiting.push({ record, room: roomOf(record, size), publish, since })
     }
     for (let index = 0; index < waiting.length; index++) {

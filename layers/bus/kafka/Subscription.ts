@@ -17,8 +17,8 @@ import { startOffsets, type StartOptions } from "./startOffsets.ts"
 
 export interface SubscriberOptions extends StartOptions {
   readonly settings: ClientSettings
-  /** Partitions by topic. */
-  readonly partitions: ReadonlyMap<string, number>
+  /** Of each topic. */
+  readonly partitions: number
   /** Batches of one subscription handled at the same time. */
   readonly concurrency: number
   readonly sessionMillis: number
@@ -106,7 +106,7 @@ class Subscriber<E, R> implements Running {
     const { assigned } = this.#ownership
     this.#membership = new Membership(this.#connection, {
       groupId: nameOf(group),
-      topics: new Map(topics.map((topic) => [nameOf(topic), partitions.get(topic) ?? 0])),
+      topics: new Map(topics.map((topic) => [nameOf(topic), partitions])),
       together: subscription.together ?? false,
       sessionMillis,
       revoke: this.#ownership.revoke,

@@ -16,24 +16,25 @@ const maxMessageBytes = ({ maxRecordBytes }: Topic): number =>
   Math.max(maxRecordBytes + RECORD_ROOM, MAX_BATCH_BYTES) + BATCH_OVERHEAD
 
 /** Bytes of one partition. */
-export const retentionBytesOf = ({ retentionBytes, partitions }: Topic): number =>
+export const retentionBytesOf = ({ retentionBytes }: Topic, partitions: number): number =>
   Math.ceil(retentionBytes / partitions)
 
-const configOf = (topic: Topic, replicas: number) => ({
+const configOf = (topic: Topic, partitions: number, replicas: number) => ({
   "cleanup.policy": "delete",
   "retention.ms": String(topic.retentionMillis),
-  "retention.bytes": String(retentionBytesOf(topic)),
+  "retention.bytes": String(retentionBytesOf(topic, partitions)),
   "max.message.bytes": String(maxMessageBytes(topic)),
   "min.insync.replicas": String(Math.max(1, replicas - 1)),
   // The time of appending is the broker's, so that it never goes back within a partition.
   "message.timestamp.type": "LogAppendTime"
 })
 
-/** Makes what is missing and throws, with the way out, where a topic cannot serve. `nameOf`: as Kafka knows a topic. Resolves with
- * the number of replicas that each of their partitions has at least. */
+/** Makes what is missing and throws, with the way out, where a topic cannot serve. `partitions`: of each; `nameOf`: as Kafka knows a
+ * topic. Resolves with the number of replicas that each of their partitions has at least. */
 export const prepareTopics = async (
   admin: Admin,
   topics: ReadonlyArray<Topic>,
+  partitions: number,
   nameOf: (topic: string) => string
 ): Promise<number> => {
   const { brokers } = await admin.describeCluster()
@@ -45,30 +46,35 @@ export const prepareTopics = async (
       waitForLeaders: true,
       topics: missing.map((topic) => ({
         topic: nameOf(topic.name),
-        numPartitions: topic.partitions,
+        numPartitions: partitions,
         replicationFactor: replicas,
-        configEntries: Object.entries(configOf(topic, replicas)).map(([name, value]) => ({ name, value }))
+        configEntries: Object.entries(configOf(topic, partitions, replicas)).map(([name, value]) => ({ name, value }))
       }))
     })
   }
-  const fewest = await refuseOtherPartitions(admin, topics, nameOf)
+  const fewest = await refuseOtherPartitions(admin, topics, partitions, nameOf)
   await refuseSmallerRecords(admin, topics, nameOf)
   return fewest
 }
 
-const refuseOtherPartitions = async (admin: Admin, topics: ReadonlyArray<Topic>, nameOf: (topic: string) => string) => {
+const refuseOtherPartitions = async (
+  admin: Admin,
+  topics: ReadonlyArray<Topic>,
+  partitions: number,
+  nameOf: (topic: string) => string
+) => {
   const { topics: found } = await admin.fetchTopicMetadata({ topics: topics.map(({ name }) => nameOf(name)) })
-  const counts = new Map(found.map(({ name, partitions }) => [name, partitions.length]))
-  for (const { name, partitions } of topics) {
+  const counts = new Map(found.map((topic) => [topic.name, topic.partitions.length]))
+  for (const { name } of topics) {
     const count = counts.get(nameOf(name))
     if (count === partitions) continue
     throw new Error(
-      `The topic ${nameOf(name)} has ${count} partitions in Kafka and ${partitions} in the table of topics. ` +
+      `The topic ${nameOf(name)} has ${count} partitions in Kafka and should have ${partitions}. ` +
         "The number of partitions decides where a device's records lie and cannot change: " +
         `give the topic a name of its own, such as ${nextVersion(name)}.`
     )
   }
-  return Math.min(...found.flatMap(({ partitions }) => partitions.map(({ replicas }) => replicas.length)))
+  return Math.min(...found.flatMap((topic) => topic.partitions.map(({ replicas }) => replicas.length)))
 }
 
 const refuseSmallerRecords = async (admin: Admin, topics: ReadonlyArray<Topic>, nameOf: (topic: string) => string) => {

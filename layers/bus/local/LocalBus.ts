@@ -3,7 +3,7 @@
  * @module
  */
 import { BusUnavailable, UnknownTopic } from "@argusiq/domain/errors.ts"
-import { type Topic, topicTable } from "@argusiq/domain/topics.ts"
+import { EMBEDDED_PARTITIONS, type Topic, topicTable } from "@argusiq/domain/topics.ts"
 import { Clock, Config, Context, Effect, Exit, Layer, Option, Schema, type Scope, Stream } from "effect"
 import { randomUUID } from "node:crypto"
 import { join } from "node:path"
@@ -31,6 +31,8 @@ const CONCURRENCY = 4
 export interface LogOptions {
   /** The topics to create; {@link topicTable} when absent. */
   readonly topics?: Iterable<Topic>
+  /** Of every topic in a log that begins; one that exists keeps its own. Default {@link EMBEDDED_PARTITIONS}. */
+  readonly partitions?: number
   /**
    * Batches of one subscription handled at the same time. Default 4: enough to work on some while others wait for the disk or
    * for PostgreSQL. With more, each takes longer on the one thread, and what it has made outlives its collection.
@@ -67,7 +69,10 @@ export const makeLog = Effect.fn("LocalBus.makeLog")(function* (
   const now = () => clock.currentTimeMillisUnsafe() * 1_000
   yield* Effect.addFinalizer(() => Effect.promise(() => storage.close()))
   const log = yield* Effect.tryPromise({
-    try: () => Log.open(storage, [...(options.topics ?? topicTable.values())], randomUUID),
+    try: () => {
+      const topics = [...(options.topics ?? topicTable.values())]
+      return Log.open(storage, topics, options.partitions ?? EMBEDDED_PARTITIONS, randomUUID)
+    },
     catch: (cause) => (cause instanceof Error ? cause : new Error(String(cause)))
   })
   const groups = new ConsumerGroups(storage.notes(), options.forgetGroups ?? [])
@@ -115,6 +120,7 @@ export const makeLog = Effect.fn("LocalBus.makeLog")(function* (
 
   const bus = Bus.of({
     logId: log.logId,
+    partitions: log.partitions,
     publish: (records) =>
       records.length === 0 ? Effect.void : Effect.callback((resume) => writer.publish(records, resume)),
     subscribe: (subscription, handle) =>

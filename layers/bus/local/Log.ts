@@ -21,11 +21,11 @@ export interface PartitionBounds {
 }
 
 /**
- * Of one partition, kept in memory at most: some seconds at full load, so that groups which keep up need no reads. With a third
+ * Of one topic, kept in memory at most: some seconds at full load, so that groups which keep up need no reads. With a third
  * of it groups fell out of memory at full load, each decoded what it read by itself, and a message cost 146 instead of 77 µs.
  * What was parsed of a record goes with it: of messages of ten metrics that is another two thirds while a group lags.
  */
-const RECENT_BYTES = 1_572_864
+const RECENT_BYTES = 18_874_368
 
 /** Of a partition: a subscription or a follower that has it. */
 export interface Reader {
@@ -41,14 +41,15 @@ export class Partition {
   readonly slot: number
   /** Moved by the writer only, when the transaction that moves them is durable. */
   bounds: PartitionBounds
-  readonly recent = new RecentRecords(RECENT_BYTES)
+  readonly recent: RecentRecords
   readonly readers = new Set<Reader>()
 
-  constructor(topic: Topic, partition: number, slot: number, bounds: PartitionBounds) {
+  constructor(topic: Topic, partition: number, slot: number, bounds: PartitionBounds, recentBytes: number) {
     this.topic = topic
     this.partition = partition
     this.slot = slot
     this.bounds = bounds
+    this.recent = new RecentRecords(recentBytes)
   }
 
   /** What all readers have handled need not stay in memory: there it would outlive the batches that it was part of. */
@@ -79,12 +80,22 @@ export const noteBounds = (writes: LogWrites, slot: number, bounds: PartitionBou
 export class Log {
   /** Random, made with the log. */
   readonly logId: string
+  /** Of each of its topics. */
+  readonly partitions: number
   readonly storage: LogStorage
   readonly #topics = new Map<string, ReadonlyArray<Partition>>()
   readonly #slots = new Map<number, Partition>()
 
-  /** Opens the log in a store or begins it. Rejects with an Error that says what to do. */
-  static async open(storage: LogStorage, topics: Iterable<Topic>, newLogId: () => string): Promise<Log> {
+  /**
+   * Opens the log in a store or begins it, with so many partitions: one that exists keeps its own. Rejects with an Error that says
+   * what to do.
+   */
+  static async open(
+    storage: LogStorage,
+    topics: Iterable<Topic>,
+    partitionsOfNew: number,
+    newLogId: () => string
+  ): Promise<Log> {
     const notes = storage.notes()
     const stored = notes.get(LOG_NOTE)
     const known: LogDescription =
@@ -93,37 +104,40 @@ export class Log {
       throw new Error(`the log has format ${known.format}, this version reads format ${FORMAT}`)
     }
     const wanted = new Map(Object.entries(known.topics))
-    for (const { name, partitions } of topics) {
-      const before = wanted.get(name)
-      if (before !== undefined && before.partitions !== partitions) {
-        throw new Error(
-          `topic ${name} has ${before.partitions} partitions in the log and ${partitions} in the table of topics: ` +
-            `the count is fixed for the life of a topic; name a new topic (such as ${name.replace(/\.v\d+$/, "")}.v2) and move to it`
-        )
-      }
-      if (before === undefined) wanted.set(name, { number: wanted.size, partitions })
+    const [partitions = partitionsOfNew, ...others] = new Set(wanted.values().map((topic) => topic.partitions))
+    if (others.length > 0) {
+      throw new Error(
+        `topics of the log have ${[partitions, ...others].join(" and ")} partitions, where all should have as many: ` +
+          "restore the log's files from a backup"
+      )
+    }
+    for (const { name } of topics) {
+      if (!wanted.has(name)) wanted.set(name, { number: wanted.size, partitions })
     }
     if (stored === undefined || wanted.size !== Object.keys(known.topics).length) {
       const description: LogDescription = { ...known, topics: Object.fromEntries(wanted) }
       await storage.commit((writes) => writes.note(LOG_NOTE, JSON.stringify(description)))
     }
-    return new Log(storage, known.logId, topics, wanted, notes)
+    return new Log(storage, known.logId, partitions, topics, wanted, notes)
   }
 
   private constructor(
     storage: LogStorage,
     logId: string,
+    count: number,
     topics: Iterable<Topic>,
     numbers: ReadonlyMap<string, { readonly number: number }>,
     notes: ReadonlyMap<string, string>
   ) {
     this.storage = storage
     this.logId = logId
+    this.partitions = count
     for (const topic of topics) {
       const first = (numbers.get(topic.name)?.number ?? 0) * SLOTS_PER_TOPIC
-      const partitions = Array.from({ length: topic.partitions }, (_, partition) => {
+      const partitions = Array.from({ length: count }, (_, partition) => {
         const note = notes.get(boundsNote(first + partition))
-        return new Partition(topic, partition, first + partition, note === undefined ? EMPTY : JSON.parse(note))
+        const bounds: PartitionBounds = note === undefined ? EMPTY : JSON.parse(note)
+        return new Partition(topic, partition, first + partition, bounds, RECENT_BYTES / count)
       })
       this.#topics.set(topic.name, partitions)
       for (const partition of partitions) this.#slots.set(partition.slot, partition)

@@ -4,7 +4,7 @@
  */
 import { Schema } from "effect"
 
-/** Another process has the log, its partitions are not those asked for, or its files cannot be used. */
+/** Another process has the log, or its files cannot be used. */
 export class LogNotOpened extends Schema.TaggedError<LogNotOpened>()("LogNotOpened", {
   directory: Schema.String,
   message: Schema.String

@@ -3,7 +3,7 @@ import { InvalidRequest } from "@argusiq/domain/http/problems.ts"
 import { RestApi } from "@argusiq/domain/http/rest.ts"
 import { Principal } from "@argusiq/domain/http/security.ts"
 import { type DeviceTypeId, type Instant } from "@argusiq/domain/ids.ts"
-import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { Topics } from "@argusiq/domain/topics.ts"
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import { Jobs, type Requested } from "@argusiq/layers/jobs/Jobs.ts"
 import { Clock, Effect } from "effect"
@@ -56,7 +56,7 @@ export const jobs = HttpApiBuilder.group(
     /** At most so many records of the topic are of the span. */
     const inTopic = Effect.fnUntraced(function* ({ startTime }: typeof ReplayRequest.Type) {
       let records = 0n
-      for (let partition = 0; partition < PARTITIONS; partition++) {
+      for (let partition = 0; partition < bus.partitions; partition++) {
         const at = { topic: Topics.raw, partition }
         records += (yield* bus.range(at)).end - (yield* bus.offsetAt(at, startTime))
       }

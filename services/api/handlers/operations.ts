@@ -52,7 +52,7 @@ export const operations = HttpApiBuilder.group(
       const items = yield* Effect.forEach(topicTable.values(), (topic) =>
         Effect.gen(function* () {
           const partitions = yield* Effect.forEach(
-            Array.from({ length: topic.partitions }, (_, partition) => partition),
+            Array.from({ length: bus.partitions }, (_, partition) => partition),
             (partition) =>
               Effect.map(bus.range({ topic: topic.name, partition }), ({ end, start }) => ({
                 partition,
@@ -88,7 +88,7 @@ export const operations = HttpApiBuilder.group(
       records: ({ params, query }) =>
         Effect.gen(function* () {
           const at = { topic: params.topic, partition: query.partition ?? 0 }
-          if (at.partition >= (topicTable.get(at.topic)?.partitions ?? 0)) return yield* noSuchTopic
+          if (!topicTable.has(at.topic) || at.partition >= bus.partitions) return yield* noSuchTopic
           const limit = query.limit ?? 100
           const { end, start } = yield* bus.range(at)
           const tail = end - BigInt(limit) < start ? start : end - BigInt(limit)

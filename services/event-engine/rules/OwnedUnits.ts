@@ -4,7 +4,6 @@
  * @module
  */
 import type { Instant } from "@argusiq/domain/ids.ts"
-import { PARTITIONS } from "@argusiq/domain/topics.ts"
 import { savingPause } from "@argusiq/domain/saving-pause.ts"
 import type { TopicPartition } from "@argusiq/layers/bus/Bus.ts"
 import type { SavedRuleState } from "@argusiq/layers/alarms/RuleStates.ts"
@@ -34,6 +33,7 @@ export interface Saving {
 export class OwnedUnits {
   readonly at: TopicPartition
   readonly epoch: bigint
+  readonly #partitions: number
   readonly units = new Map<string, Unit>()
   /** Up to where the log is folded, and saved. */
   next: bigint
@@ -49,8 +49,10 @@ export class OwnedUnits {
   /** A time up to which all is in the log before this offset. */
   ahead: { readonly time: Instant; readonly end: bigint } | undefined
 
-  constructor(at: TopicPartition, epoch: bigint, next: bigint, saved: bigint) {
+  /** `partitions`: of the bus. */
+  constructor(at: TopicPartition, partitions: number, epoch: bigint, next: bigint, saved: bigint) {
     this.at = at
+    this.#partitions = partitions
     this.epoch = epoch
     this.next = next
     this.#saved = saved
@@ -75,7 +77,7 @@ export class OwnedUnits {
   toSave(nowMillis: number, intervalMillis: number): Saving | undefined {
     if (this.#round === undefined) {
       // Not all partitions at the same time: saving keeps the processor busy.
-      this.#roundAt ??= nowMillis - (intervalMillis * this.at.partition) / PARTITIONS
+      this.#roundAt ??= nowMillis - (intervalMillis * this.at.partition) / this.#partitions
       if (nowMillis - this.#roundAt < savingPause(intervalMillis, this.#tookMillis)) return undefined
       this.#roundAt = nowMillis
       if (this.#changed.size === 0 && this.next === this.#saved) return undefined

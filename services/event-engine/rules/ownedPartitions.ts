@@ -32,11 +32,11 @@ export const makeOwnedPartitions = Effect.fnUntraced(function* (
   /** What is saved, brought up to the group's offset and time; what the rows say otherwise is corrected. */
   const load = Effect.fnUntraced(function* (at: TopicPartition, epoch: bigint) {
     const { next, saved, time } = yield* readProgress(sql, group, at, bus.logId)
-    const owned = new OwnedUnits(at, epoch, next, saved ?? next)
+    const owned = new OwnedUnits(at, bus.partitions, epoch, next, saved ?? next)
     if (!kind.isFedByAll) owned.settledUntil = Infinity
     if (saved === undefined) yield* saveProgress(sql, group, at, bus.logId, next)
     yield* judge.refresh
-    const due = yield* loadDueRuleStates(sql, kind.states, at.partition)
+    const due = yield* loadDueRuleStates(sql, kind.states, at.partition, bus.partitions)
     yield* addUnits(owned, new Map(due.map(({ entityId, tenantId }) => [entityId, tenantId])), due)
     const settled = new Map<Unit, Map<string, RuleAlarm>>()
     /** The rows are ahead of it: they are compared when all has been read. */

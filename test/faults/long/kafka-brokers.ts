@@ -3,7 +3,7 @@
  * while members of a consumer group are killed, frozen past their session, and replaced. Offsets lie in PostgreSQL.
  * @module
  */
-import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { Topics } from "@argusiq/domain/topics.ts"
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import * as KafkaBus from "@argusiq/layers/bus/kafka/KafkaBus.ts"
 import { pools } from "@argusiq/layers/database/connect.ts"
@@ -48,7 +48,7 @@ const whereabouts = Effect.fnUntraced(function* (group: string, published: numbe
   const next = new Map(rows.map((row) => [row.partition, row.next]))
   const found = new Set<string>()
   let unread = 0n
-  for (let partition = 0; partition < PARTITIONS; partition++) {
+  for (let partition = 0; partition < bus.partitions; partition++) {
     const at = { topic: Topics.raw, partition }
     const { start, end } = yield* bus.range(at)
     unread += end - (next.get(partition) ?? start)

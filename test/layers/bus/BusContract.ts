@@ -13,6 +13,7 @@ import {
   type Subscription,
   type TopicPartition
 } from "@argusiq/layers/bus/Bus.ts"
+import { partitionOf } from "@argusiq/layers/bus/murmur2.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Deferred, Effect, Exit, Fiber, type Layer, Logger, Result, type Scope, Stream } from "effect"
 
@@ -40,6 +41,8 @@ export interface BusInstance {
 
 export interface BusSetup {
   readonly topics: ReadonlyArray<Topic>
+  /** Of each of them. */
+  readonly partitions: number
   /** Batches of one subscription handled at the same time. */
   readonly concurrency: number
 }
@@ -47,9 +50,8 @@ export interface BusSetup {
 /** An empty bus of its own, removed with the scope. */
 export type MakeBus = (setup: BusSetup) => Effect.Effect<BusInstance, never, Scope.Scope>
 
-const topic = (name: string, partitions: number, more: Partial<Topic> = {}): Topic => ({
+const topic = (name: string, more: Partial<Topic> = {}): Topic => ({
   name,
-  partitions,
   retentionMillis: 86_400_000,
   retentionBytes: 1_073_741_824,
   maxRecordBytes: 100_000,
@@ -155,7 +157,10 @@ const partitions = ({ batches }: { readonly batches: ReadonlyArray<Batch> }) =>
   new Set(batches.map((batch) => batch.partition))
 
 export const busContract = (name: string, can: Abilities, make: MakeBus): void => {
-  /** Runs a test on a bus with topic "one" of one partition and "many" of four, or with the topics given. */
+  const usual: BusSetup = { topics: [topic("one"), topic("many")], partitions: 1, concurrency: 12 }
+  const four = { partitions: 4 }
+
+  /** Runs a test on a bus with topics "one" and "many" of one partition, or as it says. */
   const test = (
     sentence: string,
     body: Effect.Effect<void, unknown, Bus | Adapter | Scope.Scope>,
@@ -163,7 +168,7 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
   ) =>
     it.live(sentence, () =>
       Effect.gen(function* () {
-        const { layer } = yield* make({ topics: [topic("one", 1), topic("many", 4)], concurrency: 12, ...setup })
+        const { layer } = yield* make({ ...usual, ...setup })
         yield* body.pipe(Effect.provide([layer, quiet]))
       })
     )
@@ -202,6 +207,35 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
     )
 
     test(
+      "has as many partitions on every topic as it says, and a key in the same one on all of them",
+      Effect.gen(function* () {
+        const bus = yield* Bus
+        assert.strictEqual(bus.partitions, 3)
+        const keys = Array.from({ length: 30 }, (_, i) => `device-${i}`)
+        yield* bus.publish(keys.flatMap((key) => [record("one", key), record("many", key)]))
+        const found: Array<string> = []
+        for (let partition = 0; partition < bus.partitions; partition++) {
+          const [ofOne, ofMany] = [yield* readAll("one", partition), yield* readAll("many", partition)]
+          assert.isNotEmpty(ofOne)
+          assert.deepStrictEqual(
+            ofOne.map(({ key }) => key),
+            ofMany.map(({ key }) => key)
+          )
+          for (const { key } of ofOne) {
+            assert.strictEqual(partitionOf(bus.partitions, Buffer.from(key)), partition)
+            found.push(key)
+          }
+        }
+        assert.sameMembers(found, keys)
+        for (const topic of ["one", "many"]) {
+          const beyond = yield* Effect.exit(bus.range({ topic, partition: bus.partitions }))
+          assert.include(failureOf(beyond), { _tag: "UnknownTopic", topic })
+        }
+      }),
+      { partitions: 3 }
+    )
+
+    test(
       "keeps the records of a key in the order of the publish calls, however many are under way",
       Effect.gen(function* () {
         const bus = yield* Bus
@@ -217,14 +251,15 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
           { concurrency: "unbounded" }
         )
         const seen = new Map<string, Array<number>>()
-        for (let partition = 0; partition < 4; partition++) {
+        for (let partition = 0; partition < bus.partitions; partition++) {
           for (const stored of yield* readAll("many", partition)) {
             seen.set(stored.key, [...(seen.get(stored.key) ?? []), Number(textOf(stored))])
           }
         }
         const expected = Array.from({ length: 100 }, (_, i) => i)
         for (const key of keys) assert.deepStrictEqual(seen.get(key), expected, key)
-      })
+      }),
+      four
     )
 
     test(
@@ -305,7 +340,8 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
           assert.deepStrictEqual(skipped, [])
         }
         assert.deepStrictEqual(yield* bus.lag("follower"), [])
-      })
+      }),
+      four
     )
 
     test(
@@ -354,7 +390,7 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
 
     it.live("still has an acknowledged record when the process is killed right after the acknowledgement", () =>
       Effect.gen(function* () {
-        const { layer, publishAndKill } = yield* make({ topics: [topic("one", 1)], concurrency: 12 })
+        const { layer, publishAndKill } = yield* make(usual)
         const texts: Array<string> = []
         for (let run = 0; run < 3; run++) {
           texts.push(`first of ${run}`, `second of ${run}`)
@@ -412,7 +448,8 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
         assert.lengthOf(first.records(), 200)
         assert.lengthOf(second.records(), 100)
         assert.isTrue(first.batches.every((batch) => batch.records.length <= 7))
-      })
+      }),
+      four
     )
 
     test(
@@ -438,7 +475,8 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
         yield* until(() => records().length >= 80)
         assert.isFalse(overlapped)
         assert.strictEqual(most, 4)
-      })
+      }),
+      four
     )
 
     const alphabet = ["a", "b", "c", "d", "e", "f"]
@@ -458,7 +496,7 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
           order
         )
       }),
-      { topics: alphabet.map((name) => topic(name, 1)), concurrency: 1 }
+      { topics: alphabet.map((name) => topic(name)), concurrency: 1 }
     )
 
     test(
@@ -508,7 +546,7 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
         yield* Deferred.succeed(gate, undefined)
         yield* until(() => seen.records().length === 40)
       }),
-      { concurrency: 2 }
+      { ...four, concurrency: 2 }
     )
 
     test(
@@ -570,7 +608,7 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
 
     it.live("goes on after a restart where each group has committed, with the same log id", () =>
       Effect.gen(function* () {
-        const { layer } = yield* make({ topics: [topic("one", 1)], concurrency: 12 })
+        const { layer } = yield* make(usual)
         const logIds: Array<string> = []
         const run = (text: string, expected: ReadonlyArray<string>) =>
           Effect.gen(function* () {
@@ -707,7 +745,7 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
           "each stopped partition is logged as an error"
         )
       }),
-      { topics: ["one", "two", "three"].map((name) => topic(name, 1)) }
+      { topics: ["one", "two", "three"].map((name) => topic(name)) }
     )
 
     test(
@@ -766,7 +804,8 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
         yield* until(() => second.records().length >= before + 100)
         yield* Effect.sleep(20)
         assert.strictEqual(second.records().length, before + 100, "nothing twice")
-      })
+      }),
+      four
     )
 
     test(
@@ -785,7 +824,8 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
         yield* Effect.sleep(50)
         yield* Deferred.succeed(gate, undefined)
         assert.deepStrictEqual(interrupted, partitions(second))
-      })
+      }),
+      four
     )
 
     test(
@@ -844,7 +884,7 @@ export const busContract = (name: string, can: Abilities, make: MakeBus): void =
       })
     )
 
-    const retained = [topic("one", 1, { retentionBytes: 2_000 }), topic("two", 1, { retentionMillis: 1 })]
+    const retained = [topic("one", { retentionBytes: 2_000 }), topic("two", { retentionMillis: 1 })]
     const testRetention = can.retainsForGroups ? test : () => undefined
     test(
       "lets a follower go on at the end when retention has passed it, and tells it so",

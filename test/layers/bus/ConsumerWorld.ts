@@ -129,7 +129,7 @@ export const recordsOf = (topic: string, key: string) =>
   Effect.gen(function* () {
     const bus = yield* Bus
     const found: Array<StoredRecord> = []
-    for (let partition = 0; partition < 12; partition++) {
+    for (let partition = 0; partition < bus.partitions; partition++) {
       const { start, end } = yield* bus.range({ topic, partition })
       const records = yield* Stream.runCollect(bus.read({ topic, partition }, start, end))
       found.push(...[...records].filter((record) => record.key === key))

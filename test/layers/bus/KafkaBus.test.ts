@@ -37,7 +37,7 @@ const forget = (prefix: string, topics: ReadonlyArray<string>) =>
     await admin.disconnect()
   })
 
-busContract("the bus on Kafka", { retainsForGroups: false }, ({ topics, concurrency }) =>
+busContract("the bus on Kafka", { retainsForGroups: false }, ({ topics, partitions, concurrency }) =>
   Effect.sync(() => {
     const prefix = newPrefix()
     const brokers = kafka.addresses.split(",")
@@ -46,10 +46,10 @@ busContract("the bus on Kafka", { retainsForGroups: false }, ({ topics, concurre
     })
     return {
       layer: adapter.pipe(
-        Layer.provideMerge(KafkaBus.layer({ brokers, prefix, topics, concurrency })),
+        Layer.provideMerge(KafkaBus.layer({ brokers, prefix, topics, partitions, concurrency })),
         Layer.provide(Logger.layer([]))
       ),
-      publishAndKill: publishAndKill(`kafka:${kafka.addresses}/${prefix}`, topics)
+      publishAndKill: publishAndKill(`kafka:${kafka.addresses}/${prefix}`, { partitions, topics })
     }
   })
 )

@@ -3,7 +3,7 @@
  * nothing any more; topics that are removed and made again. Real brokers, real PostgreSQL, real processes.
  * @module
  */
-import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { KAFKA_PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
 import { type Batch, Bus, type BusRecord } from "@argusiq/layers/bus/Bus.ts"
 import * as KafkaBus from "@argusiq/layers/bus/kafka/KafkaBus.ts"
 import { assert, describe, it, layer } from "@effect/vitest"
@@ -69,8 +69,8 @@ const record = (key: string, text: string): BusRecord => ({
 })
 const textOf = ({ value }: { readonly value: Uint8Array }) => new TextDecoder().decode(value)
 
-const readKey = Effect.fnUntraced(function* (key: string, partitions = 12) {
-  const { read } = yield* Bus
+const readKey = Effect.fnUntraced(function* (key: string) {
+  const { partitions, read } = yield* Bus
   const texts: Array<string> = []
   for (let partition = 0; partition < partitions; partition++) {
     const records = yield* Stream.runCollect(read({ topic: Topics.raw, partition }, 0n, 2n ** 53n - 1n))
@@ -108,7 +108,7 @@ describe("the producer on Kafka", () => {
   it.live(
     "refuses what comes when a group needs 80 % of what a topic retains, and takes it again when it has read",
     () => {
-      const retained = topics.map((topic) => ({ ...topic, partitions: 1, retentionBytes: 20_000 }))
+      const retained = topics.map((topic) => ({ ...topic, retentionBytes: 20_000 }))
       return Effect.gen(function* () {
         const { publish, seek } = yield* Bus
         const at = { topic: Topics.raw, partition: 0 }
@@ -118,12 +118,12 @@ describe("the producer on Kafka", () => {
           Effect.forever(Effect.andThen(publish([record("a", "x".repeat(1_000))]), Effect.sleep(20)))
         )
         assert.include(String((refusal as { cause?: unknown }).cause), "argusiq.slow is")
-        const appended = (yield* readKey("a", 1)).length
+        const appended = (yield* readKey("a")).length
         assert.isAbove(appended, 14)
         // How many more come until the measurement is over, depends on the machine.
         yield* seek("argusiq.slow", [{ ...at, offset: BigInt(appended) }])
         yield* publish([record("a", "at last")]).pipe(Effect.delay(20), Effect.retry({ times: 1_000 }))
-      }).pipe(Effect.provide([bus(newPrefix(), { topics: retained, backlogMillis: 100 }), quiet]))
+      }).pipe(Effect.provide([bus(newPrefix(), { topics: retained, partitions: 1, backlogMillis: 100 }), quiet]))
     },
     together
   )
@@ -231,7 +231,7 @@ describe("a subscription to Kafka", () => {
         ).pipe(Effect.forkScoped)
         yield* until(
           "all its partitions are told",
-          Effect.map(lag("g"), (lags) => lags.length === PARTITIONS)
+          Effect.map(lag("g"), (lags) => lags.length === KAFKA_PARTITIONS)
         )
       }).pipe(Effect.scoped, Effect.provide(bus(newPrefix(), { socketFactory })), Effect.provide(quiet))
       assert.strictEqual(cut, 1)
@@ -247,14 +247,15 @@ describe("Kafka as a bus", () => {
         KafkaBus.layer({
           brokers: kafka.addresses.split(","),
           prefix,
-          topics: topics.map((topic) => ({ ...topic, partitions: 5 }))
+          topics,
+          partitions: 5
         })
       )
     )
     return Effect.gen(function* () {
       yield* Effect.void.pipe(Effect.provide(bus(prefix)))
       const { message } = yield* refusal
-      for (const part of ["telemetry.raw.v1", "12 partitions", "5 in", "telemetry.raw.v2"])
+      for (const part of ["telemetry.raw.v1", "12 partitions", "have 5", "telemetry.raw.v2"])
         assert.include(message, part)
     }).pipe(Effect.provide(quiet), Effect.scoped)
   })
@@ -374,7 +375,7 @@ layer(database, { excludeTestServices: true })("consumers on Kafka with their of
       // Until the broker knows, it goes on to append to the topic that is gone.
       const isThere = async () => (await admin.listTopics()).includes(topic)
       await eventually("the topic being gone", 60, async () => ((await isThere()) ? undefined : true))
-      await admin.createTopics({ topics: [{ topic, numPartitions: 12 }], waitForLeaders: false })
+      await admin.createTopics({ topics: [{ topic, numPartitions: KAFKA_PARTITIONS }], waitForLeaders: false })
       await eventually("the topic being there", 60, async () => ((await isThere()) ? true : undefined))
     })
 

@@ -2,7 +2,7 @@
  * Services with Kafka as their bus: the whole platform, where only a setting differs, and two that share their work.
  * @module
  */
-import { topicTable } from "@argusiq/domain/topics.ts"
+import { KAFKA_PARTITIONS, topicTable } from "@argusiq/domain/topics.ts"
 import * as KafkaBus from "@argusiq/layers/bus/kafka/KafkaBus.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger } from "effect"
@@ -31,7 +31,7 @@ describe("the platform on Kafka", () => {
   afterAll(() => platform.dispose())
 
   describe("with the demo organisation", () => {
-    demoDevices(() => platform)
+    demoDevices(() => platform, KAFKA_PARTITIONS)
   })
 
   it("has no log of its own", () => {

@@ -5,6 +5,7 @@
 import { BusUnavailable } from "@argusiq/domain/errors.ts"
 import { type Topic } from "@argusiq/domain/topics.ts"
 import { Bus, type BusRecord, type StoredRecord } from "@argusiq/layers/bus/Bus.ts"
+import { partitionOf } from "@argusiq/layers/bus/murmur2.ts"
 import { layer, type LocalBusOptions, LogRetention, makeLog } from "@argusiq/layers/bus/local/LocalBus.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Deferred, Effect, Exit, Layer, Logger, type Scope, Stream } from "effect"
@@ -23,23 +24,24 @@ const freshDirectory = Effect.acquireRelease(
   (directory) => Effect.sync(() => rmSync(directory, { recursive: true }))
 )
 
-const localBus = (options: LocalBusOptions) => layer({ minFreeBytes: 0, ...options }).pipe(Layer.provide(quiet))
+/** Of one partition, or as the options say. */
+const localBus = (options: LocalBusOptions) =>
+  layer({ minFreeBytes: 0, partitions: 1, ...options }).pipe(Layer.provide(quiet))
 
 const adapter = Layer.effect(
   Adapter,
   Effect.map(LogRetention, ({ run }) => ({ retain: () => Effect.asVoid(run) }))
 )
 
-busContract("the bus on the embedded log", { retainsForGroups: true }, ({ topics, concurrency }) =>
+busContract("the bus on the embedded log", { retainsForGroups: true }, ({ topics, partitions, concurrency }) =>
   Effect.map(freshDirectory, (directory) => ({
-    layer: adapter.pipe(Layer.provideMerge(localBus({ directory, topics, concurrency }))),
-    publishAndKill: publishAndKill(directory, topics)
+    layer: adapter.pipe(Layer.provideMerge(localBus({ directory, topics, partitions, concurrency }))),
+    publishAndKill: publishAndKill(directory, { partitions, topics })
   }))
 )
 
-const topic = (name: string, partitions: number, more: Partial<Topic> = {}): Topic => ({
+const topic = (name: string, more: Partial<Topic> = {}): Topic => ({
   name,
-  partitions,
   retentionMillis: 86_400_000,
   retentionBytes: 1_073_741_824,
   maxRecordBytes: 100_000,
@@ -53,7 +55,7 @@ const record = (key: string, text = ""): BusRecord => ({
   value: new TextEncoder().encode(text)
 })
 
-const one = [topic("t", 1)]
+const one = [topic("t")]
 
 const read = Effect.flatMap(Bus, (bus) => Stream.runCollect(bus.read({ topic: "t", partition: 0 }, 0n, 2n ** 53n - 1n)))
 
@@ -68,13 +70,48 @@ const refusalOf = Effect.fnUntraced(function* <A, E>(effect: Effect.Effect<A, E,
 })
 
 describe("the embedded log", () => {
-  it.live("refuses to open with another number of partitions and names the topic, both counts and the way out", () =>
+  it.live("has four partitions where it begins", () =>
     Effect.gen(function* () {
       const directory = yield* freshDirectory
-      yield* Effect.scoped(Layer.build(localBus({ directory, topics: [topic("readings.v1", 4)] })))
-      const refusal = yield* refusalOf(Layer.build(localBus({ directory, topics: [topic("readings.v1", 5)] })))
-      for (const part of ["readings.v1", "4 partitions", "5 in", "readings.v2"]) assert.include(refusal, part)
-      yield* Effect.scoped(Layer.build(localBus({ directory, topics: [topic("readings.v1", 4)] })))
+      const { partitions } = yield* Bus.pipe(Effect.provide(layer({ directory, minFreeBytes: 0 })))
+      assert.strictEqual(partitions, 4)
+    })
+  )
+
+  it.live("keeps the partitions that it began with, of topics that come later too, and what is in them", () =>
+    Effect.gen(function* () {
+      const directory = yield* freshDirectory
+      const keys = Array.from({ length: 60 }, (_, index) => `device-${index}`)
+      const publish = (topic: string) =>
+        Effect.flatMap(Bus, (bus) => bus.publish(keys.map((key) => ({ ...record(key), topic }))))
+      yield* publish("t").pipe(Effect.provide(localBus({ directory, partitions: 12, topics: one })))
+
+      yield* Effect.gen(function* () {
+        const bus = yield* Bus
+        assert.strictEqual(bus.partitions, 12)
+        yield* publish("later")
+        for (let partition = 0; partition < 12; partition++) {
+          const own = keys.filter((key) => partitionOf(12, Buffer.from(key)) === partition)
+          for (const topic of ["t", "later"]) {
+            const records = yield* Stream.runCollect(bus.read({ topic, partition }, 0n, 2n ** 53n - 1n))
+            assert.deepStrictEqual(
+              records.map(({ key }) => key),
+              own
+            )
+          }
+        }
+      }).pipe(Effect.provide(layer({ directory, minFreeBytes: 0, topics: [topic("later"), ...one] })))
+    })
+  )
+
+  it.live("refuses to open where its topics have different numbers of partitions", () =>
+    Effect.gen(function* () {
+      const storage = new ModelStorage({ disk: new Disk() })
+      const topics = { t: { number: 0, partitions: 12 }, other: { number: 1, partitions: 4 } }
+      const description = JSON.stringify({ format: 1, logId: "log", topics })
+      yield* Effect.promise(() => storage.commit((writes) => writes.note("log", description)))
+      const refusal = yield* refusalOf(makeLog(storage, () => undefined, { topics: one }))
+      assert.include(refusal, "12 and 4 partitions")
     })
   )
 
@@ -84,7 +121,7 @@ describe("the embedded log", () => {
       yield* Effect.flatMap(Bus, (bus) => bus.publish([record("a", "first")])).pipe(
         Effect.provide(localBus({ directory, topics: one }))
       )
-      const read2 = yield* read.pipe(Effect.provide(localBus({ directory, topics: [topic("before", 2), ...one] })))
+      const read2 = yield* read.pipe(Effect.provide(localBus({ directory, topics: [topic("before"), ...one] })))
       assert.deepStrictEqual(
         read2.map(({ value }) => new TextDecoder().decode(value)),
         ["first"]
@@ -159,7 +196,10 @@ describe("the embedded log", () => {
       const refusal = yield* refusalOf(publish.pipe(Effect.provide(starved)))
       assert.include(refusal, "GiB are free")
       let full: string | undefined
-      const services = yield* makeLog(new ModelStorage({ disk: new Disk() }), () => full, { topics: one })
+      const services = yield* makeLog(new ModelStorage({ disk: new Disk() }), () => full, {
+        topics: one,
+        partitions: 1
+      })
       const bus = Context.get(services, Bus)
       yield* bus.publish([record("a", "0")])
       full = "full"
@@ -208,7 +248,10 @@ describe("the embedded log", () => {
           })
         }
       }
-      const services = yield* makeLog(new Counting({ disk: new Disk() }), () => undefined, { topics: one })
+      const services = yield* makeLog(new Counting({ disk: new Disk() }), () => undefined, {
+        topics: one,
+        partitions: 1
+      })
       const bus = Context.get(services, Bus)
       yield* bus.publish(Array.from({ length: 1_000 }, () => record("a")))
       let batches = 0
@@ -228,7 +271,7 @@ describe("the embedded log", () => {
   it.live("says which group holds a topic above its limit, and lets go of a group that is to be forgotten", () =>
     Effect.gen(function* () {
       const directory = yield* freshDirectory
-      const topics = [topic("t", 1, { retentionBytes: 1_000 })]
+      const topics = [topic("t", { retentionBytes: 1_000 })]
       const retain = Effect.flatMap(LogRetention, ({ run }) => run)
       yield* Effect.gen(function* () {
         const bus = yield* Bus

@@ -11,7 +11,7 @@ import { Disk, type ModelOptions, ModelStorage } from "./ModelStorage.ts"
 
 const PARTITIONS = 2
 const topics: ReadonlyArray<Topic> = [
-  { name: "t", partitions: PARTITIONS, retentionMillis: 86_400_000, retentionBytes: 700, maxRecordBytes: 1_000 }
+  { name: "t", retentionMillis: 86_400_000, retentionBytes: 700, maxRecordBytes: 1_000 }
 ]
 const partitions = Array.from({ length: PARTITIONS }, (_, partition) => partition)
 const end = 2n ** 53n - 1n
@@ -39,7 +39,12 @@ class Witness {
 }
 
 const openLog = (storage: ModelStorage) =>
-  makeLog(storage, () => undefined, { topics, commitMillis: 1, retentionMillis: 86_400_000 }).pipe(Effect.orDie)
+  makeLog(storage, () => undefined, {
+    topics,
+    partitions: PARTITIONS,
+    commitMillis: 1,
+    retentionMillis: 86_400_000
+  }).pipe(Effect.orDie)
 
 const subscription = { group: "g", topics: ["t"], maxRecords: 3, maxBytes: 10_000, maxWaitMillis: 0 }
 

@@ -1,5 +1,5 @@
 /**
- * Publishes and says so, in a process that its parent then kills: `node publishAndWait.ts <where> <topics as JSON> <records
+ * Publishes and says so, in a process that its parent then kills: `node publishAndWait.ts <where> <topics and partitions as JSON> <records
  * as JSON, values as text>`. Where: the directory of an embedded log, or `kafka:` with brokers, a slash and a prefix.
  */
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
@@ -7,10 +7,10 @@ import * as KafkaBus from "@argusiq/layers/bus/kafka/KafkaBus.ts"
 import * as LocalBus from "@argusiq/layers/bus/local/LocalBus.ts"
 import { Effect, type Layer } from "effect"
 
-const [where = "", topics = "[]", records = "[]"] = process.argv.slice(2)
+const [where = "", setup = "{}", records = "[]"] = process.argv.slice(2)
 
 const kafka = /^kafka:([^/]*)\/(.*)$/.exec(where)
-const options = { topics: JSON.parse(topics) }
+const options = JSON.parse(setup)
 const layer: Layer.Layer<Bus, unknown> =
   kafka === null
     ? LocalBus.layer({ directory: where, ...options })

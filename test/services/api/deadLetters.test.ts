@@ -120,7 +120,7 @@ layer(apiServer, { excludeTestServices: true })("dead letters", (it) => {
           failedAt: 1
         })
         yield* bus.publish([letter])
-        for (let partition = 0; partition < 12; partition++) {
+        for (let partition = 0; partition < bus.partitions; partition++) {
           const { end } = yield* bus.range({ topic, partition })
           const place = { partition, offset: Number(end) - 1, headers: letter.headers }
           const id = letter.headers["dlq-id"]

@@ -57,8 +57,12 @@ layer(apiServer, { excludeTestServices: true })("operations", (it) => {
   it.effect("unknown topics and partitions are not found", () =>
     Effect.gen(function* () {
       const { call } = yield* session
+      const { partitions } = yield* Bus
       assert.strictEqual((yield* call("GET", "/api/v1/topics/nonsense/records")).status, 404)
-      assert.strictEqual((yield* call("GET", "/api/v1/topics/telemetry.raw.v1/records?partition=12")).status, 404)
+      assert.strictEqual(
+        (yield* call("GET", `/api/v1/topics/telemetry.raw.v1/records?partition=${partitions}`)).status,
+        404
+      )
       assert.strictEqual((yield* call("GET", "/api/v1/topics/telemetry.raw.v1/records?offset=-1")).status, 400)
     })
   )
@@ -92,17 +96,18 @@ layer(apiServer, { excludeTestServices: true })("operations", (it) => {
       for (let count = 0; count < 3; count++) {
         yield* bus.publish([{ topic, key: "one device", value: Buffer.from("{}"), headers: {} }])
       }
-      const ranges = yield* Effect.forEach(Array.from({ length: 12 }).keys(), (partition) =>
+      const ranges = yield* Effect.forEach(Array.from({ length: bus.partitions }).keys(), (partition) =>
         bus.range({ topic, partition })
       )
       const filled = ranges.findIndex(({ end }) => end === 3n)
-      const [beyond, foreign] = [(filled + 1) % 12, (filled + 2) % 12]
+      const [beyond, foreign] = [(filled + 1) % bus.partitions, (filled + 2) % bus.partitions]
       const store = (partition: number, logId: string, next: number) =>
         sql`insert into consumer_offsets ("group", topic, partition, epoch, log_id, next)
           values (${group}, ${topic}, ${partition}, 1, ${logId}, ${next})`
       yield* store(filled, bus.logId, 1)
       yield* store(beyond, bus.logId, 7)
       yield* store(foreign, "another log", 0)
+      yield* store(bus.partitions, "a log of more partitions", 0)
       const list = Effect.map(call("GET", "/api/v1/consumers"), ({ body, status, text }) => {
         assert.strictEqual(status, 200, text)
         return new Map<number, Record<string, unknown>>(

@@ -6,7 +6,7 @@ import * as Ingest from "@argusiq/bridge/Ingest.ts"
 import { listen } from "@argusiq/bridge/mqtt/MqttListener.ts"
 import { DeviceConnection } from "@argusiq/domain/device-connection.ts"
 import { BusUnavailable, DatabaseUnavailable } from "@argusiq/domain/errors.ts"
-import { deadLetterTopic, PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { deadLetterTopic, Topics } from "@argusiq/domain/topics.ts"
 import { Bus, type StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import * as LocalBus from "@argusiq/layers/bus/local/LocalBus.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
@@ -100,6 +100,7 @@ const faultyBus = Layer.effect(
     const cause = new Error("the test has taken the bus away")
     return {
       logId: bus.logId,
+      partitions: bus.partitions,
       subscribe: bus.subscribe,
       follow: bus.follow,
       read: bus.read,
@@ -196,7 +197,7 @@ export const bridge = (settings: Readonly<Record<string, string>> = {}) =>
 export const stored = Effect.fnUntraced(function* (topic: string) {
   const bus = yield* Bus
   const all: Array<StoredRecord> = []
-  for (let partition = 0; partition < PARTITIONS; partition++) {
+  for (let partition = 0; partition < bus.partitions; partition++) {
     const { end } = yield* bus.range({ topic, partition })
     all.push(...(yield* Stream.runCollect(bus.read({ topic, partition }, 0n, end))))
   }

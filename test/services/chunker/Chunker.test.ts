@@ -408,6 +408,7 @@ layer(world, { excludeTestServices: true })("the chunker", (it) => {
 
   it.effect("fails nothing whose chunks are in the log when it comes back after an outage", () =>
     Effect.gen(function* () {
+      const { partitions } = yield* Bus
       const gateway = yield* oneGateway
       const first = yield* run
       yield* publish(chunksOf(gateway, "before", 4, { without: [3, 4] }))
@@ -417,7 +418,7 @@ layer(world, { excludeTestServices: true })("the chunker", (it) => {
       const sql = yield* PipelineSql
       yield* sql`insert into consumer_offsets ("group", topic, partition, partition_time)
         select ${Groups.dispatcher}, ${Topics.raw}, partition, to_timestamp(${(start + seconds(300)) / 1e6})
-        from generate_series(0, 11) as partition`
+        from generate_series(0, ${partitions - 1}) as partition`
       const between = Array.from({ length: 2_100 }, (_, index) =>
         chunkRecord({
           gateway,

@@ -2,7 +2,6 @@
  * A bus of its own for a test, and what stands in its topics.
  * @module
  */
-import { PARTITIONS } from "@argusiq/domain/topics.ts"
 import { Bus, type BusRecord } from "@argusiq/layers/bus/Bus.ts"
 import * as LocalBus from "@argusiq/layers/bus/local/LocalBus.ts"
 import { assert } from "@effect/vitest"
@@ -25,7 +24,7 @@ export const testBus = Layer.unwrap(
 
 export const recordsOf = Effect.fnUntraced(function* (topic: string) {
   const bus = yield* Bus
-  const partitions = Array.from({ length: PARTITIONS }, (_, partition) => ({ topic, partition }))
+  const partitions = Array.from({ length: bus.partitions }, (_, partition) => ({ topic, partition }))
   const records = yield* Effect.forEach(partitions, (at) =>
     Effect.flatMap(bus.range(at), ({ end, start }) => Stream.runCollect(bus.read(at, start, end)))
   )

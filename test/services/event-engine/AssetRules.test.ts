@@ -1,5 +1,5 @@
 import { Groups } from "@argusiq/domain/pipeline.ts"
-import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { Topics } from "@argusiq/domain/topics.ts"
 import { assetRules } from "@argusiq/event-engine/rules/RuleEngine.ts"
 import { noteSettled } from "@argusiq/layers/asset-state/settledTime.ts"
 import { Bus, type BusRecord } from "@argusiq/layers/bus/Bus.ts"
@@ -20,6 +20,7 @@ const MANY = 2_500
 
 /** An asset with a rule over it, and the partition that it is in. */
 const setUp = Effect.gen(function* () {
+  const bus = yield* Bus
   const sql = yield* OwnerSql
   yield* sql`delete from consumer_offsets`
   yield* sql`delete from fold_states`
@@ -36,7 +37,7 @@ const setUp = Effect.gen(function* () {
     const headers = { "message-id": readingId, "tenant-id": tenantId, "received-at": String(at(1_200)) }
     return { topic: Topics.asset, key: assetId, value: Buffer.from(JSON.stringify(value)), headers }
   }
-  return { tenantId, partition: partitionOf(PARTITIONS, Buffer.from(assetId)), measure }
+  return { tenantId, partition: partitionOf(bus.partitions, Buffer.from(assetId)), measure }
 })
 
 layer(world, { excludeTestServices: true, timeout: 60_000 })("the rules of assets", (it) => {
@@ -55,7 +56,7 @@ layer(world, { excludeTestServices: true, timeout: 60_000 })("the rules of asset
           sql.withTransaction(outcome.store ?? Effect.void),
           Effect.sync(() => outcome.stored?.())
         )
-      for (let number = 0; number < PARTITIONS; number++) {
+      for (let number = 0; number < bus.partitions; number++) {
         yield* move(number, (yield* bus.range({ topic, partition: number })).end)
       }
 
@@ -76,7 +77,7 @@ layer(world, { excludeTestServices: true, timeout: 60_000 })("the rules of asset
       // All that was received is known by now, and one partition has been brought up to that.
       yield* noteSettled(sql, at(2_000))
       const after = yield* assetRules({ saveEveryMillis: 3_600_000 })
-      const other = { topic, partition: (partition + 1) % PARTITIONS }
+      const other = { topic, partition: (partition + 1) % bus.partitions }
       for (let round = 0; round < 3; round++) yield* conclude(yield* after.tick!(other, at(2_000), 1n))
       for (let round = 0; round < 3; round++) {
         yield* conclude(yield* after.tick!({ topic, partition }, at(2_000), 1n))

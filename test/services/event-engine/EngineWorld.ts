@@ -5,7 +5,7 @@
  */
 import type { Gap } from "@argusiq/domain/connection-status.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
-import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { Topics } from "@argusiq/domain/topics.ts"
 import { eventEngine } from "@argusiq/event-engine/EventEngine.ts"
 import { Bus, type BusRecord, type StoredRecord } from "@argusiq/layers/bus/Bus.ts"
 import type { Consumer, Outcome } from "@argusiq/layers/bus/Consumer.ts"
@@ -23,13 +23,13 @@ export const world = Layer.mergeAll(ProfileCache.layer({ size: 10_000 }), testBu
   Layer.provideMerge(testDatabase)
 )
 
-export const PARTITION = 7
+export const PARTITION = 3
 
 /** A device id whose records come through {@link PARTITION}. */
-const idInPartition = () => {
+const idInPartition = ({ partitions }: Bus["Service"]) => {
   for (;;) {
     const id = randomUUID()
-    if (partitionOf(PARTITIONS, Buffer.from(id)) === PARTITION) return id
+    if (partitionOf(partitions, Buffer.from(id)) === PARTITION) return id
   }
 }
 
@@ -44,6 +44,7 @@ export interface Registry {
 
 /** So many devices, the last one a gateway with two children; of what was before nothing is known any more. */
 export const register = Effect.fnUntraced(function* (count: number) {
+  const bus = yield* Bus
   const sql = yield* OwnerSql
   yield* sql`delete from ingest_gaps`
   yield* sql`delete from consumer_offsets`
@@ -70,7 +71,7 @@ export const register = Effect.fnUntraced(function* (count: number) {
       childDeviceTypeId: deviceTypeId
     }
   })
-  const devices = Array.from({ length: count }, idInPartition)
+  const devices = Array.from({ length: count }, () => idInPartition(bus))
   const children = [randomUUID(), randomUUID()]
   const gateway = devices.at(-1)!
   for (const deviceId of [...devices.slice(0, -1), ...children])

@@ -4,7 +4,7 @@
  * @module
  */
 import { Groups } from "@argusiq/domain/pipeline.ts"
-import { PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { Topics } from "@argusiq/domain/topics.ts"
 import type { MetricValue, Quality } from "@argusiq/domain/readings.ts"
 import { deviceRules, type RuleEngineOptions } from "@argusiq/event-engine/rules/RuleEngine.ts"
 import { type Failpoint, Failpoints } from "@argusiq/event-engine/rules/Failpoints.ts"
@@ -30,13 +30,13 @@ export const world = RuleCache.layer({ size: 10_000 }).pipe(
 )
 
 export const SECOND = 1_000_000
-export const PARTITION = 7
+export const PARTITION = 3
 export const AT = { topic: Topics.normalized, partition: PARTITION }
 
-const idInPartition = () => {
+const idInPartition = ({ partitions }: Bus["Service"]) => {
   for (;;) {
     const id = randomUUID()
-    if (partitionOf(PARTITIONS, Buffer.from(id)) === PARTITION) return id
+    if (partitionOf(partitions, Buffer.from(id)) === PARTITION) return id
   }
 }
 
@@ -56,7 +56,7 @@ export const register = Effect.fnUntraced(function* (count: number) {
   const tenantId = yield* insertOrganization()
   const deviceTypeId = yield* insertDeviceType(tenantId)
   yield* publishVersion({ tenantId, deviceTypeId, number: 1, effectiveAt: 0, config: { processingMode: "endpoint" } })
-  const devices = Array.from({ length: count }, idInPartition)
+  const devices = Array.from({ length: count }, () => idInPartition(bus))
   for (const deviceId of devices) yield* insertDevice({ tenantId, deviceTypeId, deviceId })
   return { tenantId, deviceTypeId, devices }
 })

@@ -3,7 +3,7 @@
  * @module
  */
 import { Groups } from "@argusiq/domain/pipeline.ts"
-import { deadLetterTopic, PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { deadLetterTopic, Topics } from "@argusiq/domain/topics.ts"
 import { eventEngine } from "@argusiq/event-engine/EventEngine.ts"
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import { runConsumer } from "@argusiq/layers/bus/Consumer.ts"
@@ -31,12 +31,13 @@ const SILENT = 20
 
 /** Nothing is on its way to the engines that was received before. */
 const everythingReadUntil = Effect.fnUntraced(function* (at: number) {
+  const { partitions } = yield* Bus
   const sql = yield* OwnerSql
   yield* accepted(at)
   yield* sql`
     insert into consumer_offsets ("group", topic, partition, partition_time)
     select ${Groups.normalizer}, topic, partition, timestamptz 'epoch' + ${String(at)}::bigint * interval '1 microsecond'
-    from unnest(${[Topics.endpoint, Topics.logicalDevices]}::text[]) as topic, generate_series(0, ${PARTITIONS - 1}) as partition
+    from unnest(${[Topics.endpoint, Topics.logicalDevices]}::text[]) as topic, generate_series(0, ${partitions - 1}) as partition
     on conflict ("group", topic, partition) do update set partition_time = excluded.partition_time`
 })
 
@@ -77,6 +78,7 @@ export const twoEngines = <E>(name: string, bus: Layer.Layer<Bus, E>): void =>
       "divide the partitions; when one stops the other tells of silence only, of each device once",
       () =>
         Effect.gen(function* () {
+          const { partitions } = yield* Bus
           const registry = yield* register(1)
           const { deviceTypeId, tenantId } = registry
           const devices = yield* Effect.replicateEffect(insertDevice({ tenantId, deviceTypeId }), DEVICES)
@@ -92,7 +94,7 @@ export const twoEngines = <E>(name: string, bus: Layer.Layer<Bus, E>): void =>
               const [ofOne, ofOther] = [one.partitions(), other.partitions()]
               const all = new Set([...ofOne, ...ofOther])
               return (
-                ofOne.size > 0 && ofOther.size > 0 && ofOne.size + ofOther.size === all.size && all.size === PARTITIONS
+                ofOne.size > 0 && ofOther.size > 0 && ofOne.size + ofOther.size === all.size && all.size === partitions
               )
             })
           )
@@ -115,7 +117,7 @@ export const twoEngines = <E>(name: string, bus: Layer.Layer<Bus, E>): void =>
           yield* send(registry, stillHeard, start + 100 * SECOND)
           yield* until(
             "the other has all partitions",
-            Effect.sync(() => other.partitions().size === PARTITIONS)
+            Effect.sync(() => other.partitions().size === partitions)
           )
           yield* everythingReadUntil(start + 120 * SECOND)
           yield* until(

@@ -6,7 +6,7 @@ import { BRIDGE_GROUP, deadLetterRecord, type Failure } from "@argusiq/domain/de
 import { Poison } from "@argusiq/domain/errors.ts"
 import { type TenantId } from "@argusiq/domain/ids.ts"
 import { Groups } from "@argusiq/domain/pipeline.ts"
-import { deadLetterTopic, PARTITIONS, Topics } from "@argusiq/domain/topics.ts"
+import { deadLetterTopic, Topics } from "@argusiq/domain/topics.ts"
 import { deadLetterIndex } from "@argusiq/jobs/DeadLetterIndex.ts"
 import { forgetRemoved, measureDeadLetters } from "@argusiq/jobs/deadLetterCare.ts"
 import { publishRetries, recoverRetries, settleRetries } from "@argusiq/jobs/deadLetterRetries.ts"
@@ -181,7 +181,7 @@ layer(world, { excludeTestServices: true })("dead letters", (it) => {
           deadLetterRecord(failure(message(tenantId, randomUUID(), String(index))))
         )
         yield* bus.publish([...letters, ...letters.slice(0, 20)])
-        const partitions = Array.from({ length: PARTITIONS }, (_, partition) => partition)
+        const partitions = Array.from({ length: bus.partitions }, (_, partition) => partition)
         const written = yield* Effect.forEach(partitions, (partition) =>
           Effect.map(bus.range({ topic: deadLetterTopic(Topics.endpoint), partition }), ({ end }) => Number(end))
         )
