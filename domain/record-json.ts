@@ -17,20 +17,30 @@ const objectIn = (text: string): object => {
   throw new TypeError("it is no object")
 }
 
-/** @param what it should be, with its article, for the message: "a normalized message" */
-export const parseRecord = <A>(record: { readonly value: Uint8Array }, what: string): Result.Result<A, Poison> =>
-  Result.try({
-    try: () => objectIn(decoder.decode(record.value)) as A,
+/**
+ * The value of a record with the object that it is the JSON of: who gets the record in the same process need not parse it. The
+ * object is as its JSON is (no undefined, no instances of classes), and is not changed afterwards.
+ */
+export const jsonValue = (json: object) => ({ value: jsonBytes(json), json })
+
+interface Parsable {
+  readonly value: Uint8Array
+  parsed?: object | null | undefined
+}
+
+/**
+ * What a record's value is the JSON of. Where the record has room for it, it is parsed once for all who read it.
+ * @param what it should be, with its article, for the message: "a normalized message"
+ */
+export const parseRecord = <A>(record: Parsable, what: string): Result.Result<A, Poison> => {
+  if (record.parsed) return Result.succeed(record.parsed as A)
+  const read = Result.try({
+    try: () => objectIn(decoder.decode(record.value)),
     catch: (cause) => new Poison({ reason: "Undecodable", message: `Not ${what}: ${String(cause)}` })
   })
-
-/** A value of `telemetry.normalized.v1`. Where a record has room for it, it is parsed once for all who read it. */
-export const parseNormalized = (
-  record: { readonly value: Uint8Array; parsed?: object | null | undefined },
-  what = "a normalized message"
-): Result.Result<NormalizedMessage, Poison> => {
-  if (record.parsed) return Result.succeed(record.parsed as NormalizedMessage)
-  const read = parseRecord<NormalizedMessage>(record, what)
   if (record.parsed === null && Result.isSuccess(read)) record.parsed = read.success
-  return read
+  return read as Result.Result<A, Poison>
 }
+
+/** A value of `telemetry.normalized.v1`. */
+export const parseNormalized = (record: Parsable) => parseRecord<NormalizedMessage>(record, "a normalized message")

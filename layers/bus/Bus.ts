@@ -11,8 +11,10 @@ export interface BusRecord {
   readonly key: string // UTF-8; partition = murmur2(key) mod partitions
   readonly value: Uint8Array
   readonly headers: Readonly<Record<string, string>>
+  /** The object that `value` is the JSON of, if it is at hand. It is not stored: readers in this process may get it as `parsed`. */
+  readonly json?: object
 }
-export interface StoredRecord extends BusRecord {
+export interface StoredRecord extends Omit<BusRecord, "json"> {
   readonly partition: number
   readonly offset: bigint
   readonly appendedAt: Instant

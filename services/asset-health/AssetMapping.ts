@@ -3,7 +3,7 @@
  * version of the asset's type in force then. Keyed by asset from here on.
  * @module
  */
-import { parseNormalized, jsonBytes } from "@argusiq/domain/record-json.ts"
+import { parseNormalized, jsonValue } from "@argusiq/domain/record-json.ts"
 import type { AssetProfile, Link } from "@argusiq/domain/asset/asset.ts"
 import type { DeviceAssetReading } from "@argusiq/domain/asset/asset-reading.ts"
 import type { AssetTypeProfile } from "@argusiq/domain/asset/asset-type.ts"
@@ -142,7 +142,7 @@ export const assetMapping: Effect.Effect<Consumer, never, AssetProfiles | Pipeli
         publish.push({
           topic: Topics.assetReadings,
           key: reading.assetId,
-          value: jsonBytes(value),
+          ...jsonValue(value),
           headers
         })
       }

@@ -9,7 +9,7 @@ import { childReadingId, rolledUp } from "@argusiq/domain/asset/child-view.ts"
 import { versionsOf } from "@argusiq/domain/asset/device-view.ts"
 import type { AssetId, Instant, ReadingId, TenantId } from "@argusiq/domain/ids.ts"
 import type { MetricValue } from "@argusiq/domain/readings.ts"
-import { jsonBytes } from "@argusiq/domain/record-json.ts"
+import { jsonValue } from "@argusiq/domain/record-json.ts"
 import { Topics } from "@argusiq/domain/topics.ts"
 import { uuidV5 } from "@argusiq/domain/uuid.ts"
 import type { AssetBatch } from "@argusiq/layers/asset-state/AssetStore.ts"
@@ -78,7 +78,7 @@ const retractionOf = (
 const published = (telemetry: AssetTelemetry, common: Headers): BusRecord => ({
   topic: Topics.asset,
   key: telemetry.assetId,
-  value: jsonBytes(telemetry),
+  ...jsonValue(telemetry),
   headers: headersOf(common, telemetry.tenantId, telemetry.readingId, telemetry.receivedAt)
 })
 
@@ -129,7 +129,7 @@ const toParent = (
     return {
       topic: Topics.assetReadings,
       key: reading.assetId,
-      value: jsonBytes(reading),
+      ...jsonValue(reading),
       headers: headersOf(common, reading.tenantId, reading.readingId, reading.receivedAt)
     }
   })

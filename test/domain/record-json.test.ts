@@ -1,4 +1,4 @@
-import { jsonBytes, parseNormalized } from "@argusiq/domain/record-json.ts"
+import { jsonBytes, parseNormalized, parseRecord } from "@argusiq/domain/record-json.ts"
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 
@@ -8,7 +8,7 @@ describe("a record of normalized readings", () => {
   it("that several get is parsed once: all get the same message", () => {
     const record = { value, parsed: null }
     const first = Result.getOrThrow(parseNormalized(record))
-    assert.strictEqual(Result.getOrThrow(parseNormalized(record, "a reading")), first)
+    assert.strictEqual(Result.getOrThrow(parseNormalized(record)), first)
   })
 
   it("that one alone gets keeps nothing of what was parsed", () => {
@@ -20,7 +20,7 @@ describe("a record of normalized readings", () => {
   it("that is none is refused to each of them, in its own words", () => {
     const record = { value: Buffer.from("[1"), parsed: null }
     for (const what of ["a normalized message", "a reading"]) {
-      const read = parseNormalized(record, what)
+      const read = parseRecord(record, what)
       if (Result.isSuccess(read)) return assert.fail("it was to be refused")
       assert.match(read.failure.message, new RegExp(`^Not ${what}: SyntaxError`))
     }

@@ -232,7 +232,7 @@ const remember = ({ bytes, offset, partition, record }: Appendable, appendedAt: 
     key,
     headers,
     value: new Uint8Array(value.buffer, value.byteOffset, value.length),
-    parsed: readers.size > 1 ? null : undefined
+    parsed: record.json ?? (readers.size > 1 ? null : undefined)
   }
   recent.add(offset, stored, bytes.length)
 }

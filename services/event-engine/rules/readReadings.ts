@@ -37,8 +37,7 @@ export const entityIdOf = (reading: EntityReading): string =>
   "assetId" in reading ? reading.assetId : reading.deviceId
 
 /** Of `telemetry.normalized.v1`. */
-export const readDeviceReadings: ReadReadings = (record) =>
-  takesPart(record) ? parseNormalized(record, "a reading") : nothing
+export const readDeviceReadings: ReadReadings = (record) => (takesPart(record) ? parseNormalized(record) : nothing)
 
 /** Of `telemetry.asset.v1`. */
 export const readAssetReadings: ReadReadings = (record) => {

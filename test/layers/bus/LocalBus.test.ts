@@ -137,7 +137,8 @@ describe("the embedded log", () => {
         bus.subscribe({ group, topics: ["t"], maxRecords: 10, maxBytes: 10_000, maxWaitMillis: 1 }, ({ records }) =>
           Effect.sync(() => handed.push(...records))
         )
-      const publish = (text: string) => Effect.delay(bus.publish([record("a", text)]), "50 millis")
+      const publish = (text: string, json?: object) =>
+        Effect.delay(bus.publish([{ ...record("a", text), ...(json && { json }) }]), "50 millis")
       const awaitHanded = (count: number) =>
         Effect.repeat(Effect.sleep("5 millis"), { until: () => handed.length === count })
       yield* Effect.forkScoped(subscribed("one"))
@@ -150,6 +151,10 @@ describe("the embedded log", () => {
       const [forOne, stored, forBoth, again] = handed
       assert.deepStrictEqual([forOne?.parsed, stored?.parsed, forBoth?.parsed], [undefined, undefined, null])
       assert.strictEqual(again, forBoth)
+      const json = { at: "hand" }
+      yield* publish(JSON.stringify(json), json)
+      yield* awaitHanded(6)
+      assert.strictEqual(handed[4]?.parsed, json)
     }).pipe(
       Effect.scoped,
       Effect.provide(Layer.unwrap(Effect.map(freshDirectory, (directory) => localBus({ directory, topics: one }))))

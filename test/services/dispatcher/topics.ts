@@ -11,8 +11,7 @@ import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
 
-/** In a fresh directory, removed afterwards. */
-export const testBus = Layer.unwrap(
+const local = Layer.unwrap(
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "argusiq-test-bus-"))),
@@ -21,6 +20,19 @@ export const testBus = Layer.unwrap(
     (directory) => LocalBus.layer({ directory })
   )
 ).pipe(Layer.orDie)
+
+/** In a fresh directory, removed afterwards. What is handed over with a record has to be what its value is the JSON of. */
+export const testBus = Layer.effect(
+  Bus,
+  Effect.map(Bus, (bus) => ({
+    ...bus,
+    publish: (records: ReadonlyArray<BusRecord>) => {
+      for (const { json, value } of records)
+        if (json !== undefined) assert.deepStrictEqual(json, JSON.parse(new TextDecoder().decode(value)))
+      return bus.publish(records)
+    }
+  }))
+).pipe(Layer.provideMerge(local))
 
 export const recordsOf = Effect.fnUntraced(function* (topic: string) {
   const bus = yield* Bus
