@@ -83,7 +83,8 @@ export class RecentInputs<Input extends FoldInput> implements Iterable<Input> {
   }
 
   get last(): Input | undefined {
-    return this.#tail.at(-1) ?? this.#head.at(-1)
+    const pack = this.#packs.at(-1)
+    return this.#tail.at(-1) ?? (pack === undefined ? this.#head.at(-1) : open<Input>(pack).at(-1))
   }
 
   /** Of the newest that is not retracted. */
@@ -117,11 +118,13 @@ export class RecentInputs<Input extends FoldInput> implements Iterable<Input> {
     const isBefore = ({ ts }: FoldInput) => ts < time
     const packed = this.length - this.#tail.length
     if (this.#tail.length > 0 && this.#tail[0]!.ts < time) return packed + placeOf(this.#tail, isBefore)
-    const pack = placeOf(this.#packs, ({ lastTs }) => lastTs < time)
-    if (pack === 0 && !(this.#packs.length > 0 && this.#packs[0]!.firstTs < time) && this.#head.length > 0)
-      return placeOf(this.#head, isBefore)
+    const [first] = this.#packs
+    if (first === undefined || first.firstTs >= time) return placeOf(this.#head, isBefore)
     let place = this.#head.length
-    for (let index = 0; index < pack; index++) place += this.#packs[index]!.count
+    for (const { count, lastTs } of this.#packs) {
+      if (lastTs >= time) break
+      place += count
+    }
     return place
   }
 

@@ -7,7 +7,7 @@ export const nodeFlags = [
   "--max-semi-space-size=48",
   // Without it the heap is marked whenever 64 MB of buffers have come: every three seconds, however little it has grown.
   "--external-memory-accounted-in-global-limit",
-  // V8 would let a heap that is allowed 4 GB grow to four times of what lives in it.
+  // How far it grows beyond what lives in it, before it is marked.
   "--heap-growing-percent=220",
   // With more of them than there are cores to spare, the thread that everything waits for is kept from its own.
   "--concurrent-marking-max-worker-num=1"

@@ -45,7 +45,8 @@ it.prop(
         model = [...model, ...more]
       } else if ("replaceFrom" in one) {
         const place = recent.placeNear(one.replaceFrom)
-        const others = recent.slice(place).filter((_, index) => index % 4 !== 1)
+        const kept = one.replaceFrom % 5 // now and then none
+        const others = recent.slice(place).filter((_, index) => index % 5 < kept)
         recent = recent.replaceFrom(place, others)
         model = [...model.slice(0, place), ...others]
       } else {

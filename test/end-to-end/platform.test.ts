@@ -107,7 +107,7 @@ describe("the platform, from an empty directory", () => {
     assert.strictEqual(overMqtt.code, 0, overMqtt.errors)
     await becomes("level", 2)
     const { output } = await command("topics")
-    assert.match(output, /telemetry\.raw\.v1 +12 +4 +4 /)
+    assert.match(output, /telemetry\.raw\.v1 +4 +4 +4 /)
   })
 
   it("shows a record in argusiq tail as it arrives, until that is stopped", async () => {
