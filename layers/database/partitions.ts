@@ -16,17 +16,37 @@ export interface PartitionedTable {
   readonly span: number
   /** How many partitions after the current one exist ahead of their time. */
   readonly ahead: number
+  /** Columns that no query is planned by: ANALYZE leaves them out, which sorts what it has a sample of. */
+  readonly unsampled: ReadonlyArray<string>
 }
 
 const hour = 3_600_000
 const day = 24 * hour
 
 /** By the time of measurement, in weeks from Monday (UTC). */
-export const framesTable: PartitionedTable = { table: "telemetry_frames", column: "ts", span: 7 * day, ahead: 2 }
+export const framesTable: PartitionedTable = {
+  table: "telemetry_frames",
+  column: "ts",
+  span: 7 * day,
+  ahead: 2,
+  unsampled: ["metrics", "quality", "metadata"]
+}
 /** By the time of receipt, in quarters of a day: the byte cap frees space one partition at a time. */
-export const rawTable: PartitionedTable = { table: "telemetry_raw", column: "received_at", span: 6 * hour, ahead: 8 }
+export const rawTable: PartitionedTable = {
+  table: "telemetry_raw",
+  column: "received_at",
+  span: 6 * hour,
+  ahead: 8,
+  unsampled: ["payload"]
+}
 /** By the time of the change, in four weeks. */
-export const auditTable: PartitionedTable = { table: "audit_log", column: "occurred_at", span: 28 * day, ahead: 1 }
+export const auditTable: PartitionedTable = {
+  table: "audit_log",
+  column: "occurred_at",
+  span: 28 * day,
+  ahead: 1,
+  unsampled: []
+}
 
 /** A Monday, so that weeks begin on one. */
 const origin = Date.UTC(1970, 0, 5)
@@ -87,6 +107,8 @@ export const makePartition = Effect.fn("partitions.make")(function* (
       yield* sql.unsafe(
         `create table ${name} (like ${table} including defaults including constraints including storage)`
       )
+      for (const unsampled of partitioned.unsampled)
+        yield* sql.unsafe(`alter table ${name} alter column ${unsampled} set statistics 0`)
       const moved = yield* sql.unsafe<{ count: number }>(
         `with moved as (delete from ${table}_outside where ${column} >= ${lower} and ${column} < ${upper} returning *),
           put as (insert into ${name} select * from moved returning 1) select count(*)::float8 as count from put`

@@ -39,6 +39,9 @@ const settings: Readonly<Record<string, string>> = {
   autovacuum_max_workers: "2",
   autovacuum_vacuum_scale_factor: "0.05",
   autovacuum_naptime: "30s",
+  // Tables of telemetry only grow: what vacuum and analyze do for them is done slowly, beside the rest, and not in one go.
+  autovacuum_vacuum_cost_delay: "10ms",
+  autovacuum_analyze_scale_factor: "0.5",
   tcp_keepalives_idle: "60",
   timezone: "UTC",
   log_timezone: "UTC",

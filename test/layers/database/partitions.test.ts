@@ -59,6 +59,20 @@ layer(testDatabase, { excludeTestServices: true })("partitions", (it) => {
     })
   )
 
+  it.effect("are analyzed without the columns that no query is planned by", () =>
+    Effect.gen(function* () {
+      const sql = yield* OwnerSql
+      const [name = ""] = yield* makeAhead(sql, framesTable, at("2030-03-05T10:00:00Z"))
+      const columns = yield* sql<{ name: string }>`
+        select attname::text as name from pg_attribute where attrelid = ${name}::text::regclass and attstattarget = 0
+        order by attnum`
+      assert.deepStrictEqual(
+        columns.map((column) => column.name),
+        framesTable.unsampled
+      )
+    })
+  )
+
   it.effect("take the rows of their time from outside, and leave the others there", () =>
     Effect.gen(function* () {
       const sql = yield* OwnerSql
