@@ -26,7 +26,7 @@ const chore = <A, E, R>(message: string, pause: Duration.Input, work: Effect.Eff
 const retries = Effect.andThen(recoverRetries, publishRetries)
 
 export const outboxes = () => [
-  chore("Events wait: the bus or the database does not take them", "250 millis", relayEvents),
+  chore("Events wait: the bus or the database does not take them", "100 millis", relayEvents),
   chore("Activities wait: the bus or the database does not take them", "250 millis", relayActivities),
   chore("Scheduled activities are not made", "5 seconds", makeScheduled),
   chore("Retries of dead letters wait: the bus or the database does not take them", "250 millis", retries),
