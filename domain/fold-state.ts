@@ -257,7 +257,10 @@ const toldFrom = <State, Input extends FoldInput, Output>(
   return said
 }
 
-/** From a state over what follows it, of which the first is the recent input at `index`, and the time until `until` if something comes of it. */
+/**
+ * From a state over what follows it, of which the first is the recent input at `index`, and the time until `until` if something
+ * comes of it.
+ */
 const walk = <State, Input extends FoldInput, Output>(
   fold: Fold<State, Input, Output>,
   from: State,

@@ -8,7 +8,10 @@ import type { NormalizedMessage } from "./readings.ts"
 
 const decoder = new TextDecoder()
 
-/** JSON as the value of a record, or as a state in a row. Small ones share memory: a `TextEncoder` gives each a buffer of its own, for five times the time. */
+/**
+ * JSON as the value of a record, or as a state in a row. Small ones share memory: a `TextEncoder` gives each a buffer of its own,
+ * for five times the time.
+ */
 export const jsonBytes = (value: object): Uint8Array => Buffer.from(JSON.stringify(value))
 
 const objectIn = (text: string): object => {

@@ -114,8 +114,9 @@ export interface EncodedAsset {
 }
 
 /**
- * Writes the rows and, where it is given, the place up to which all rows of the partition hold everything, in the transaction that the fiber is in. A row whose
- * revision is another than the one it was read with stays as it is, and the place with it: `false`.
+ * Writes the rows and, where it is given, the place up to which all rows of the partition hold everything, in the transaction
+ * that the fiber is in. A row whose revision is another than the one it was read with stays as it is, and the place with it:
+ * `false`.
  */
 export const saveAssets = Effect.fnUntraced(
   function* (

@@ -18,7 +18,10 @@ export interface StoredRecord extends Omit<BusRecord, "json"> {
   readonly partition: number
   readonly offset: bigint
   readonly appendedAt: Instant
-  /** What has been parsed of the value, where several readers get the same object; null until the first of them has done so. */
+  /**
+   * What the value is the JSON of: handed over by who published it, or parsed by the first of several readers that get this very
+   * object, and null until then. Undefined: each reader parses for itself. Never to be changed.
+   */
   parsed?: object | null | undefined
 }
 export interface TopicPartition {
