@@ -11,11 +11,12 @@
  */
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
-import { open, type RootDatabase } from "lmdb"
+import { open, type RangeOptions, type RootDatabase } from "lmdb"
 import { DiskRoom, type DiskRoomOptions } from "./DiskRoom.ts"
 import type { LogStorage, LogWrites } from "./LogStorage.ts"
+import { RecordBlock, recordsIn, visitRecords } from "./recordBlocks.ts"
 
-/** Slot and offset. */
+/** Slot, and offset of the first record of a block. */
 type RecordKey = [number, number]
 
 const RECORD_KEY_BYTES = 12
@@ -49,36 +50,45 @@ const readUint32 = (source: Uint8Array, at: number): number =>
     (source[at + 3] as number)) >>>
   0
 
-interface RecordWrite {
+interface Removal {
   readonly slot: number
-  readonly offset: number
-  /** Undefined removes the record. */
-  readonly bytes: Uint8Array | undefined
+  readonly from: number
+  readonly to: number
 }
 
 /** What a transaction is to write, gathered first: LMDB cannot be stopped once it has been told the first of it. */
 class GatheredWrites implements LogWrites {
-  readonly records: Array<RecordWrite> = []
+  readonly blocks: Array<RecordBlock> = []
+  readonly removals: Array<Removal> = []
   readonly notes: Array<readonly [name: string, text: string | undefined]> = []
+  readonly #open = new Map<number, RecordBlock>()
   #bytes = 0
+  #entries = 0
 
   put(slot: number, offset: number, bytes: Uint8Array): void {
     this.#bytes += bytes.length
-    this.records.push({ slot, offset, bytes })
+    this.#entries++
+    if (this.#open.get(slot)?.add(offset, bytes) === true) return
+    const block = new RecordBlock(slot, offset)
+    block.add(offset, bytes)
+    this.#open.set(slot, block)
+    this.blocks.push(block)
   }
 
-  remove(slot: number, offset: number): void {
-    this.records.push({ slot, offset, bytes: undefined })
+  remove(slot: number, from: number, to: number): void {
+    this.#entries += to - from
+    this.removals.push({ slot, from, to })
   }
 
   note(name: string, text: string | undefined): void {
     this.#bytes += text?.length ?? 0
+    this.#entries++
     this.notes.push([name, text])
   }
 
-  /** Pages end up half full where records of many partitions come in turns, and every branch down to them is copied. */
+  /** Pages end up half full where what is small comes in turns, and every branch down to them is copied. */
   get mostBytes(): number {
-    return 3 * (this.#bytes + ENTRY_BYTES * (this.records.length + this.notes.length)) + COPIED_BYTES
+    return 3 * (this.#bytes + ENTRY_BYTES * this.#entries) + COPIED_BYTES
   }
 }
 
@@ -129,20 +139,42 @@ export const openLmdb = (directory: string, options: Pick<DiskRoomOptions, "plen
   const notes = root.openDB<string, string>({ name: "notes", encoding: "string" })
   const key: RecordKey = [0, 0] // copied into LMDB's instructions before a write returns
   const room = new DiskRoom({ ...options, file, usedBytes: () => usedBytes(root) })
+  /** Where to begin to find the record at an offset: it may be in a block that begins before it. */
+  const blockAt = (slot: number, offset: number): number => {
+    const backwards: RangeOptions = {
+      start: [slot, offset],
+      end: [slot, 0],
+      inclusiveEnd: true,
+      reverse: true,
+      limit: 1
+    }
+    for (const [, first] of records.getKeys(backwards)) return first
+    return offset
+  }
+  /** The blocks of which no record is left. */
+  const blocksWithin = ({ from, slot, to }: Removal): ReadonlyArray<number> => {
+    const start: RecordKey = [slot, blockAt(slot, from)]
+    const firsts = Array.from(records.getKeys({ start, end: [slot, to] }), ([, first]) => first)
+    const last = firsts.at(-1)
+    if (last === undefined) return []
+    const value = records.get([slot, last])
+    return value !== undefined && last + recordsIn(value) <= to ? firsts : firsts.slice(0, -1)
+  }
   return {
     commit: async (write) => {
       const writes = new GatheredWrites()
       write(writes)
+      const removed = writes.removals.map((removal) => [removal.slot, blocksWithin(removal)] as const)
       const allocating = room.ensure(writes.mostBytes)
       if (allocating !== undefined) await allocating
       try {
         await root.batch(() => {
-          for (const { slot, offset, bytes } of writes.records) {
-            key[0] = slot
-            key[1] = offset
-            if (bytes === undefined) void records.remove(key)
-            else void records.put(key, bytes)
+          for (const block of writes.blocks) {
+            key[0] = block.slot
+            key[1] = block.first
+            void records.put(key, block.encode())
           }
+          for (const [slot, firsts] of removed) for (const first of firsts) void records.remove([slot, first])
           for (const [name, text] of writes.notes) {
             if (text === undefined) void notes.remove(name)
             else void notes.put(name, text)
@@ -154,8 +186,8 @@ export const openLmdb = (directory: string, options: Pick<DiskRoomOptions, "plen
     },
     notes: () => new Map(Array.from(notes.getRange(), ({ key, value }) => [key, value])),
     scan: (slot, from, to, visit) => {
-      for (const { key, value } of records.getRange({ start: [slot, from], end: [slot, to] })) {
-        if (!visit(key[1], value)) return
+      for (const { key, value } of records.getRange({ start: [slot, blockAt(slot, from)], end: [slot, to] })) {
+        if (!visitRecords(value, key[1], from, to, visit)) return
       }
     },
     close: async () => {

@@ -60,7 +60,9 @@ export class Partition {
   }
 }
 
-const FORMAT = 1
+/** 2: records may be stored in blocks. What a log of format 1 holds is read as it is. */
+const FORMAT = 2
+const READABLE_FORMATS: ReadonlyArray<number> = [1, FORMAT]
 const SLOTS_PER_TOPIC = 65_536
 const LOG_NOTE = "log"
 const EMPTY: PartitionBounds = { start: 0, end: 0, bytes: 0, appendedAt: 0 }
@@ -100,8 +102,10 @@ export class Log {
     const stored = notes.get(LOG_NOTE)
     const known: LogDescription =
       stored === undefined ? { format: FORMAT, logId: newLogId(), topics: {} } : JSON.parse(stored)
-    if (known.format !== FORMAT) {
-      throw new Error(`the log has format ${known.format}, this version reads format ${FORMAT}`)
+    if (!READABLE_FORMATS.includes(known.format)) {
+      throw new Error(
+        `the log has format ${known.format}, this version reads ${READABLE_FORMATS.join(" and ")}: start the version that wrote it`
+      )
     }
     const wanted = new Map(Object.entries(known.topics))
     const [partitions = partitionsOfNew, ...others] = new Set(wanted.values().map((topic) => topic.partitions))
@@ -114,8 +118,8 @@ export class Log {
     for (const { name } of topics) {
       if (!wanted.has(name)) wanted.set(name, { number: wanted.size, partitions })
     }
-    if (stored === undefined || wanted.size !== Object.keys(known.topics).length) {
-      const description: LogDescription = { ...known, topics: Object.fromEntries(wanted) }
+    if (stored === undefined || known.format !== FORMAT || wanted.size !== Object.keys(known.topics).length) {
+      const description: LogDescription = { ...known, format: FORMAT, topics: Object.fromEntries(wanted) }
       await storage.commit((writes) => writes.note(LOG_NOTE, JSON.stringify(description)))
     }
     return new Log(storage, known.logId, partitions, topics, wanted, notes)

@@ -6,9 +6,13 @@
 
 /** Valid only during the call of {@link LogStorage.commit} that hands it out. */
 export interface LogWrites {
-  /** `bytes` must stay unchanged until the commit has settled. An existing record at the offset is replaced. */
+  /** Offsets of a slot come without gaps. `bytes` must stay unchanged until the commit has settled. */
   put(slot: number, offset: number, bytes: Uint8Array): void
-  remove(slot: number, offset: number): void
+  /**
+   * The oldest records of a slot, from `from` up to but not including `to`, are not read any more. A store may keep some of them
+   * until those after them go as well.
+   */
+  remove(slot: number, from: number, to: number): void
   /** `undefined` removes the note. */
   note(name: string, text: string | undefined): void
 }

@@ -95,7 +95,7 @@ export class Retention {
           if (lowest < to || transaction.boundsOf(partition).start !== from) return // a group went back, or it is done
           // What allowed the removal has to be as durable as the removal.
           groups = this.#groups.write(transaction)
-          for (let offset = from; offset < to; offset++) transaction.writes.remove(partition.slot, offset)
+          transaction.writes.remove(partition.slot, from, to)
           const bounds = transaction.ownBoundsOf(partition)
           bounds.start = to
           bounds.bytes -= bytes

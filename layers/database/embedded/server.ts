@@ -30,7 +30,7 @@ const settings: Readonly<Record<string, string>> = {
   effective_cache_size: "1GB",
   work_mem: "16MB",
   maintenance_work_mem: "128MB",
-  wal_compression: "on",
+  wal_compression: "off",
   min_wal_size: "256MB",
   max_wal_size: "2GB",
   checkpoint_timeout: "15min",

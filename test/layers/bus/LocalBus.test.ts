@@ -115,6 +115,22 @@ describe("the embedded log", () => {
     })
   )
 
+  it.live("takes over a log of format 1, which earlier versions then refuse, and refuses one of a later version", () =>
+    Effect.gen(function* () {
+      const storage = new ModelStorage({ disk: new Disk() })
+      const describe = (format: number) => {
+        const description = { format, logId: "log", topics: { t: { number: 0, partitions: 4 } } }
+        return Effect.promise(() => storage.commit((writes) => writes.note("log", JSON.stringify(description))))
+      }
+      yield* describe(1)
+      yield* Effect.scoped(makeLog(storage, () => undefined, { topics: one }))
+      assert.deepInclude(JSON.parse(storage.notes().get("log") ?? "{}"), { format: 2, logId: "log" })
+      yield* describe(3)
+      const refusal = yield* refusalOf(makeLog(storage, () => undefined, { topics: one }))
+      assert.include(refusal, "format 3, this version reads 1 and 2")
+    })
+  )
+
   it.live("keeps the records of each topic when topics are added to the table, in any order", () =>
     Effect.gen(function* () {
       const directory = yield* freshDirectory

@@ -48,8 +48,8 @@ export class ModelStorage implements LogStorage {
         changed.records.set(`${slot}/${offset}`, Uint8Array.from(bytes))
         this.#step("put")
       },
-      remove: (slot, offset) => {
-        changed.records.delete(`${slot}/${offset}`)
+      remove: (slot, from, to) => {
+        for (let offset = from; offset < to; offset++) changed.records.delete(`${slot}/${offset}`)
         this.#step("remove")
       },
       note: (name, text) => {
