@@ -215,7 +215,7 @@ const add = <State, Input extends FoldInput, Output>(
   const changed = changedFrom(merged, present)
   if (changed === undefined) return append(fold, state, [], until)
   const { base, baseTime, passed } = state
-  const trail = takeTrail<State, Input, Output>(state)
+  const trail = takeTrail(fold, state)
   const back = trail.goBack(start + changed, base)
   const before =
     back.told === undefined
@@ -298,7 +298,7 @@ const append = <State, Input extends FoldInput, Output>(
   const changed = new Map<string, Output>()
   const emit = (id: string, output: Output) => void changed.set(id, output)
   const { base, baseTime, passed } = state
-  const trail = takeTrail<State, Input, Output>(state)
+  const trail = takeTrail(fold, state)
   const way = { inputs, index: state.recent.length, isPassed: passed !== undefined }
   const tip = walk(fold, state.tip, way, until, trail, emit)
   const isStepped = inputs.some(({ retracted }) => retracted !== true)

@@ -7,7 +7,7 @@
  * input costs at most half as much again as what comes after it.
  * @module
  */
-import type { FoldInput, FoldState } from "./fold.ts"
+import type { Fold, FoldInput, FoldState } from "./fold.ts"
 
 /** Inputs between two marks near the tip. */
 const SPACING = 16
@@ -42,11 +42,13 @@ export class Trail<State, Output> {
   #told: Array<Told<Output>> = []
   /** All that was told after it is remembered. */
   #toldFrom: number
+  readonly #remembersTold: boolean
   #crowded = FEW
 
   /** Begins after so many recent inputs. */
-  constructor(index: number) {
+  constructor(index: number, remembersTold: boolean) {
     this.#toldFrom = index
+    this.#remembersTold = remembersTold
   }
 
   /** The state after `index` recent inputs, if it is time for a mark; time must not have passed after them. */
@@ -58,7 +60,7 @@ export class Trail<State, Output> {
 
   /** Told with `index` recent inputs. */
   tell(index: number, id: string, output: Output, afterwards: boolean): void {
-    this.#told.push({ place: this.#first + index + (afterwards ? 0.5 : 0), id, output })
+    if (this.#remembersTold) this.#told.push({ place: this.#first + index + (afterwards ? 0.5 : 0), id, output })
   }
 
   /** The last state marked before the recent input at `index`, and the index from which to go on. */
@@ -76,7 +78,7 @@ export class Trail<State, Output> {
     while (from > 0 && this.#told[from - 1]!.place > place) from--
     const told = this.#told.splice(from)
     // The base may have let time pass that was not told of when it was not the base.
-    const isRemembered = last >= 0 && place >= this.#toldFrom
+    const isRemembered = this.#remembersTold && last >= 0 && place >= this.#toldFrom
     if (!isRemembered) {
       this.#toldFrom = place
       this.#told = []
@@ -137,10 +139,11 @@ export const trailOf = <State, Input extends FoldInput, Output>(
 
 /** The trail of a state, which no longer has it afterwards; one that begins at its tip where there is none. */
 export const takeTrail = <State, Input extends FoldInput, Output>(
+  { tellsOfEach }: Fold<State, Input, Output>,
   state: FoldState<State, Input> & Kept<State, Output>
 ): Trail<State, Output> => {
   const trail = trailOf<State, Input, Output>(state)
-  if (trail === undefined) return new Trail(state.recent.length)
+  if (trail === undefined) return new Trail(state.recent.length, tellsOfEach !== true)
   state[TRAIL] = undefined
   return trail
 }

@@ -37,6 +37,11 @@ export interface Fold<State, Input extends FoldInput, Output> {
    * of the input that told it first.
    */
   readonly open?: (state: State, emit: Emit<Output>) => void
+  /**
+   * It tells something of each input: for a late one it is folded again what was told after it, instead of all that is told being
+   * kept for some seconds, which costs the garbage collector more.
+   */
+  readonly tellsOfEach?: boolean
 }
 
 /**

@@ -286,7 +286,8 @@ export const assetFold = (options: AssetFoldOptions): AssetFold => {
       if (!isEmpty(output.metrics)) emit(idOf(reading.ts), output)
       return after
     },
-    pass: silent
+    pass: silent,
+    tellsOfEach: true
   }
 }
 

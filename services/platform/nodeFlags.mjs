@@ -2,6 +2,11 @@
  * How Node runs a platform. What it is told of V8's heap is measured in docs/decisions/0009-collecting-by-the-heap.md.
  * @module
  */
+import { availableParallelism } from "node:os"
+
+/** Threads that collect garbage beside the one that runs JavaScript, which waits for them: those that have a core to run on. */
+const helpers = Math.min(4, Math.max(1, availableParallelism() - 1))
+
 export const nodeFlags = [
   // Lets the objects of a batch die before they are copied.
   "--max-semi-space-size=48",
@@ -9,8 +14,7 @@ export const nodeFlags = [
   "--external-memory-accounted-in-global-limit",
   // How far it grows beyond what lives in it, before it is marked.
   "--heap-growing-percent=220",
-  // With more of them than there are cores to spare, the thread that everything waits for is kept from its own.
-  "--concurrent-marking-max-worker-num=1"
+  `--v8-pool-size=${helpers}`
 ]
 
 /**
