@@ -86,6 +86,21 @@ const placeAt = (inputs: ReadonlyArray<FoldInput>, time: Instant) => placeOf(inp
 
 const silent = () => {}
 
+/** Most inputs lead to nothing that is told. */
+const nothingTold: ReadonlyMap<string, never> = new Map<string, never>()
+const nothingRetracted: ReadonlyArray<string> = []
+
+/** What is told, by its last value. */
+class Telling<Output> {
+  #told: Map<string, Output> | undefined
+
+  readonly emit: Emit<Output> = (id, output) => void (this.#told ??= new Map()).set(id, output)
+
+  get told(): ReadonlyMap<string, Output> {
+    return this.#told ?? nothingTold
+  }
+}
+
 const stepAll = <State, Input extends FoldInput, Output>(
   fold: Fold<State, Input, Output>,
   from: State,
@@ -188,13 +203,13 @@ export const advance = <State, Input extends FoldInput, Output>(
   const late = place === 0 ? [] : sorted.slice(0, place)
   const fresh = place === 0 ? sorted : sorted.slice(place)
   const { changed, retracted, state: added, trail } = add(fold, state, fresh, options.until)
-  const settled = new Map<string, Output>()
-  const moved = moveBase(fold, added, options, (id, output) => void settled.set(id, output))
+  const settled = new Telling<Output>()
+  const moved = moveBase(fold, added, options, settled.emit)
   trail.drop(added.recent.length - moved.recent.length)
   const { recent } = moved
   trail.trim(recent.placeNear((recent.last?.ts ?? BEFORE_ALL) - USUALLY_LATE_MICROS), recent.length)
   leaveTrail(moved, trail)
-  return { state: moved, changed, retracted, settled, late }
+  return { state: moved, changed, retracted, settled: settled.told, late }
 }
 
 const add = <State, Input extends FoldInput, Output>(
@@ -295,16 +310,20 @@ const append = <State, Input extends FoldInput, Output>(
   inputs: ReadonlyArray<Input>,
   until: Instant | undefined
 ) => {
-  const changed = new Map<string, Output>()
-  const emit = (id: string, output: Output) => void changed.set(id, output)
+  const changed = new Telling<Output>()
   const { base, baseTime, passed } = state
   const trail = takeTrail(fold, state)
   const way = { inputs, index: state.recent.length, isPassed: passed !== undefined }
-  const tip = walk(fold, state.tip, way, until, trail, emit)
+  const tip = walk(fold, state.tip, way, until, trail, changed.emit)
   const isStepped = inputs.some(({ retracted }) => retracted !== true)
   const kept = tip.passed === undefined && !isStepped && passed !== undefined ? { passed } : {}
   const recent = state.recent.append(inputs)
-  return { state: { base, baseTime, recent, ...tip, ...kept }, trail, changed, retracted: [] as ReadonlyArray<string> }
+  return {
+    state: { base, baseTime, recent, ...tip, ...kept },
+    trail,
+    changed: changed.told,
+    retracted: nothingRetracted
+  }
 }
 
 /** The state with another base, as a rebuild gives it, and what changes by that. Inputs up to its time are in it. */
