@@ -32,7 +32,7 @@ const settings: Readonly<Record<string, string>> = {
   maintenance_work_mem: "128MB",
   wal_compression: "off",
   min_wal_size: "256MB",
-  max_wal_size: "2GB",
+  max_wal_size: "512MB",
   checkpoint_timeout: "15min",
   random_page_cost: "1.1",
   jit: "off",
