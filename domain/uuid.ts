@@ -12,12 +12,17 @@ export const isUuid = (text: string): boolean => text.length === 36 && uuidText.
 
 const nibble = (code: number): number => (code < 58 ? code - 48 : (code | 32) - 87)
 
+/** A text is copied here once: of ids that come from many places the engine looks up how to read each character. */
+const letters = Buffer.alloc(36)
+const HYPHEN = 45
+
 /** Writes the 16 bytes of a UUID, given as {@link isUuid} accepts it, to `target` at `at`. */
 const writeUuid = (uuid: string, target: Uint8Array, at: number): void => {
+  letters.write(uuid, "latin1")
   let from = 0
   for (let index = at; index < at + 16; index++) {
-    if (uuid.charCodeAt(from) === 45) from++
-    target[index] = (nibble(uuid.charCodeAt(from)) << 4) | nibble(uuid.charCodeAt(from + 1))
+    if (letters[from] === HYPHEN) from++
+    target[index] = (nibble(letters[from]!) << 4) | nibble(letters[from + 1]!)
     from += 2
   }
 }
