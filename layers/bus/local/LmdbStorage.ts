@@ -137,7 +137,6 @@ export const openLmdb = (directory: string, options: Pick<DiskRoomOptions, "plen
   const recordOptions = { name: "records", encoding: "binary" as const, keyEncoder: recordKeys } // untyped in lmdb
   const records = root.openDB<Uint8Array, RecordKey>(recordOptions)
   const notes = root.openDB<string, string>({ name: "notes", encoding: "string" })
-  const key: RecordKey = [0, 0] // copied into LMDB's instructions before a write returns
   const room = new DiskRoom({ ...options, file, usedBytes: () => usedBytes(root) })
   /** Where to begin to find the record at an offset: it may be in a block that begins before it. */
   const blockAt = (slot: number, offset: number): number => {
@@ -169,11 +168,7 @@ export const openLmdb = (directory: string, options: Pick<DiskRoomOptions, "plen
       if (allocating !== undefined) await allocating
       try {
         await root.batch(() => {
-          for (const block of writes.blocks) {
-            key[0] = block.slot
-            key[1] = block.first
-            void records.put(key, block.encode())
-          }
+          for (const block of writes.blocks) void records.put([block.slot, block.first], block.encode())
           for (const [slot, firsts] of removed) for (const first of firsts) void records.remove([slot, first])
           for (const [name, text] of writes.notes) {
             if (text === undefined) void notes.remove(name)

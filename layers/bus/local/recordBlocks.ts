@@ -4,6 +4,7 @@
  * them: those are the flags of {@link ./recordBytes.ts}.
  * @module
  */
+import { asBuffer } from "./recordBytes.ts"
 
 const BLOCK = 2
 const COUNT_AT = 1
@@ -11,7 +12,7 @@ const LENGTHS_AT = 5
 const LENGTH_BYTES = 4
 
 /** What a block holds at most, unless its one record is larger: who reads one record reads its block. */
-export const MAX_BLOCK_BYTES = 32_768
+const MAX_BLOCK_BYTES = 32_768
 
 /** Consecutive records in the making. */
 export class RecordBlock {
@@ -52,8 +53,6 @@ export class RecordBlock {
     return block
   }
 }
-
-const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 
 /** How many records the value of a store holds. */
 export const recordsIn = (value: Uint8Array): number =>

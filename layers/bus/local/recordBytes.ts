@@ -85,7 +85,8 @@ const writeLength = (target: Uint8Array, at: number, length: number): number => 
 /** Only the instant, without opening the rest. */
 export const appendedAtOf = (bytes: Uint8Array): Instant => asBuffer(bytes).readDoubleLE(APPENDED_AT)
 
-const asBuffer = (bytes: Uint8Array): Buffer =>
+/** The same memory. */
+export const asBuffer = (bytes: Uint8Array): Buffer =>
   Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 
 /** Of the record decoded last: most have the same, and comparing them is cheaper than making the strings anew. */

@@ -30,8 +30,8 @@ const settings: Readonly<Record<string, string>> = {
   effective_cache_size: "1GB",
   work_mem: "16MB",
   maintenance_work_mem: "128MB",
-  wal_compression: "off",
   min_wal_size: "256MB",
+  // Small: its files are written again while the page cache has them, instead of new ones that are filled with zeros first.
   max_wal_size: "512MB",
   checkpoint_timeout: "15min",
   random_page_cost: "1.1",
