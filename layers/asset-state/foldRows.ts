@@ -22,7 +22,10 @@ export interface StoredAsset {
   readonly assetId: string
   readonly tenantId: string
   readonly state: FoldState<AssetState, AssetReading>
-  /** Readings that the asset has taken in so far. */
+  /**
+   * The revision of what is told: rises by each reading that the asset takes in, and above all that was told before when another
+   * takes its partition over.
+   */
   readonly arrivals: number
   /** Raised by a rebuild, which replaces the base. */
   readonly revision: number

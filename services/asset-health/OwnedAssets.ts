@@ -11,7 +11,7 @@ import type { Candidate } from "@argusiq/layers/asset-state/settledTime.ts"
 import { Bus, type StoredRecord, type TopicPartition } from "@argusiq/layers/bus/Bus.ts"
 import { PipelineSql } from "@argusiq/layers/database/Sql.ts"
 import { Clock, Effect, Result, Semaphore, Stream } from "effect"
-import { type KnownAssets, newAsset, recall, withTip } from "./foldAssets.ts"
+import { beginEpoch, type KnownAssets, newAsset, recall, withTip } from "./foldAssets.ts"
 import { readAssetReading } from "./readAssetReading.ts"
 
 /** A partition under one assignment. */
@@ -63,10 +63,10 @@ export const makeOwnedAssets = Effect.fnUntraced(function* (
   const partitions = new Map<string, OwnedPartition>()
   const loading = Semaphore.makeUnsafe(1)
 
-  const load = Effect.fnUntraced(function* (assetIds: ReadonlyArray<string>) {
+  const load = Effect.fnUntraced(function* (assetIds: ReadonlyArray<string>, epoch: bigint) {
     const rows = yield* loadAssets(sql, assetIds)
     const known = yield* know(rows.map(({ assetId }) => assetId))
-    return rows.map((asset) => withTip(asset, known))
+    return rows.map((asset) => beginEpoch(withTip(asset, known), epoch))
   })
 
   /** What was read after the rows were saved, by asset; that it was told is known by the offset. */
@@ -113,9 +113,9 @@ export const makeOwnedAssets = Effect.fnUntraced(function* (
     const again = yield* readAgain(at, saved ?? 0n, read)
     const ids = [...again.keys()]
     const known = yield* know(ids)
-    const rows = new Map((yield* load(ids)).map((asset) => [asset.assetId, asset]))
+    const rows = new Map((yield* load(ids, epoch)).map((asset) => [asset.assetId, asset]))
     for (const [assetId, readings] of again) {
-      const before = rows.get(assetId) ?? newAsset(readings[0]!)
+      const before = rows.get(assetId) ?? newAsset(readings[0]!, epoch)
       owned.assets.set(assetId, recall(before, readings, known))
       owned.unsaved.add(assetId)
       yield* Effect.yieldNow
@@ -140,7 +140,7 @@ export const makeOwnedAssets = Effect.fnUntraced(function* (
 
   /** These of the partition as they are, those that have no row as new ones. */
   const assets = Effect.fnUntraced(function* (
-    { assets: held }: OwnedPartition,
+    { assets: held, epoch }: OwnedPartition,
     asked: Iterable<{ readonly assetId: string; readonly tenantId: string }>
   ) {
     const found = new Map<string, StoredAsset>()
@@ -151,8 +151,8 @@ export const makeOwnedAssets = Effect.fnUntraced(function* (
       else missing.set(one.assetId, one)
     }
     if (missing.size === 0) return found
-    for (const asset of yield* load([...missing.keys()])) found.set(asset.assetId, asset)
-    for (const [assetId, one] of missing) if (!found.has(assetId)) found.set(assetId, newAsset(one))
+    for (const asset of yield* load([...missing.keys()], epoch)) found.set(asset.assetId, asset)
+    for (const [assetId, one] of missing) if (!found.has(assetId)) found.set(assetId, newAsset(one, epoch))
     return found
   })
 

@@ -39,20 +39,33 @@ export interface FoldedAsset {
   readonly ahead: ReadonlyArray<AssetReading>
 }
 
-export const newAsset = ({
-  assetId,
-  tenantId
-}: {
-  readonly assetId: string
-  readonly tenantId: string
-}): StoredAsset => ({
-  assetId,
-  tenantId,
-  state: emptyState(quietAssetFold({ versions: [] })),
-  arrivals: 0,
-  revision: 0,
-  told: 0
+/** Readings that an asset takes in under one assignment of its partition, at most: eight years of one a second. */
+const ARRIVALS_OF_EPOCH = 2 ** 28
+
+/**
+ * As it comes into the memory of a new owner: its revisions are above all that may have been told of it, also by those who ended
+ * before they saved how far they were.
+ */
+export const beginEpoch = (asset: StoredAsset, epoch: bigint): StoredAsset => ({
+  ...asset,
+  arrivals: Math.max(asset.arrivals, Number(epoch) * ARRIVALS_OF_EPOCH)
 })
+
+export const newAsset = (
+  { assetId, tenantId }: { readonly assetId: string; readonly tenantId: string },
+  epoch: bigint
+): StoredAsset =>
+  beginEpoch(
+    {
+      assetId,
+      tenantId,
+      state: emptyState(quietAssetFold({ versions: [] })),
+      arrivals: 0,
+      revision: 0,
+      told: 0
+    },
+    epoch
+  )
 
 /** The base moves when states are saved, and only then: what memory and the row say of it is the same. */
 const takeIn = { horizonMicros: DEFAULT_HORIZON_MICROS, baseLimit: BEFORE_ALL }
@@ -126,8 +139,8 @@ export const foldAsset = (
 }
 
 /**
- * All that is the case from an instant on, told again under a higher revision, and taken back what could have been told by any of
- * its readings since: for an asset of which nobody knows what was told of it, since a process ended after it was published and
+ * All that is the case from an instant on, told again under the revisions of this epoch, and taken back what could have been told
+ * by any of its readings since: for an asset of which nobody knows what was told of it, since a process ended after it was published and
  * before that was stored.
  * @param since the earliest reading that may have been told of: nothing before it comes of it
  */
@@ -146,7 +159,7 @@ export const retellAsset = (
   for (const { ts } of asset.state.recent) if (ts >= since) possible.add(String(ts))
   const retracted = [...possible].filter((ts) => !told.has(ts))
   const seconds = secondsOf(profile, fold, asset.state, told, retracted)
-  return { ...folded, asset: { ...asset, arrivals: asset.arrivals + 1 }, changed: told, retracted, seconds }
+  return { ...folded, changed: told, retracted, seconds }
 }
 
 /** Takes in what was read and told before: for a partition that is taken over. The trail would not know what was told. */

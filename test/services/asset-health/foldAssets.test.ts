@@ -1,4 +1,11 @@
-import { foldAsset, type KnownAssets, newAsset, recall, retellAsset } from "@argusiq/asset-health/foldAssets.ts"
+import {
+  beginEpoch,
+  foldAsset,
+  type KnownAssets,
+  newAsset,
+  recall,
+  retellAsset
+} from "@argusiq/asset-health/foldAssets.ts"
 import type { DeviceAssetReading } from "@argusiq/domain/asset/asset-reading.ts"
 import { AssetTypeConfig } from "@argusiq/domain/asset/asset-type.ts"
 import { evaluateHere } from "@argusiq/domain/expression/memo.ts"
@@ -36,7 +43,7 @@ const reading = (seconds: number, load: number, role: DeviceAssetReading["role"]
     metrics: { load }
   } as object as DeviceAssetReading
 }
-const before = newAsset({ assetId: ASSET, tenantId: TENANT })
+const before = newAsset({ assetId: ASSET, tenantId: TENANT }, 1n)
 const seconds = (times: Iterable<string>) => Array.from(times, (ts) => (Number(ts) - START) / SECOND)
 
 describe("what an asset's readings come to", () => {
@@ -57,6 +64,14 @@ describe("what an asset's readings come to", () => {
     const again = retellAsset(folded, known, evaluateHere, START + 20 * SECOND)
     assert.deepStrictEqual(seconds(again.changed.keys()), [20, 30, 40])
     assert.deepStrictEqual(seconds(again.retracted), [35])
-    assert.isAbove(again.asset.arrivals, asset.arrivals)
+  })
+
+  it("has revisions above all that were told under the epoch before, whether or not that was saved", () => {
+    const one = beginEpoch(before, 2n)
+    const { asset } = foldAsset(one, [reading(0, 1), reading(1, 1)], known, evaluateHere)!
+    assert.isAbove(asset.arrivals, one.arrivals)
+    assert.isAbove(beginEpoch(before, 3n).arrivals, asset.arrivals)
+    assert.strictEqual(beginEpoch(asset, 2n).arrivals, asset.arrivals)
+    assert.isTrue(Number.isSafeInteger(beginEpoch(before, 2n ** 24n).arrivals))
   })
 })

@@ -6,6 +6,7 @@ import { RecentInputs } from "@argusiq/domain/recent-inputs.ts"
 import { Topics } from "@argusiq/domain/topics.ts"
 import { Bus } from "@argusiq/layers/bus/Bus.ts"
 import { runConsumer } from "@argusiq/layers/bus/Consumer.ts"
+import { partitionOf } from "@argusiq/layers/bus/murmur2.ts"
 import { OwnerSql } from "@argusiq/layers/database/Sql.ts"
 import { assert, layer } from "@effect/vitest"
 import { Effect } from "effect"
@@ -35,7 +36,11 @@ const during = <A, E, R>(saveMillis: number, effect: Effect.Effect<A, E, R>) =>
 
 const insertWorld = Effect.gen(function* () {
   const tenantId = yield* insertOrganization()
-  const asset = yield* insertAsset(tenantId, yield* insertAssetType(tenantId, config))
+  const parent = yield* insertAsset(
+    tenantId,
+    yield* insertAssetType(tenantId, { rollup: { metrics: { load: "sum" }, health: "worst" } })
+  )
+  const asset = yield* insertAsset(tenantId, yield* insertAssetType(tenantId, config), parent)
   const deviceId = randomUUID()
   yield* link(tenantId, deviceId, asset)
   const start = Math.floor(Date.now() / 60_000) * 60 * SECOND - 120 * SECOND
@@ -56,36 +61,75 @@ const insertWorld = Effect.gen(function* () {
       }
     ])
   })
-  const loads = Effect.map(framesOf(asset), (frames) =>
-    frames.map(({ metrics, ts }) => [(ts - start) / SECOND, metrics["load"]])
-  )
-  const comes = (...expected: ReadonlyArray<readonly [number, number]>) =>
-    eventually(JSON.stringify(expected), loads, (found) => JSON.stringify(found) === JSON.stringify(expected))
-  return { asset, comes, send }
+  const comesTo =
+    (entityId: string) =>
+    (...expected: ReadonlyArray<readonly [number, number]>) =>
+      eventually(
+        JSON.stringify(expected),
+        Effect.map(framesOf(entityId), (frames) =>
+          frames.map(({ metrics, ts }) => [(ts - start) / SECOND, metrics["load"]])
+        ),
+        (found) => JSON.stringify(found) === JSON.stringify(expected)
+      )
+  return { asset, comes: comesTo(asset), comesToParent: comesTo(parent), send }
+})
+
+/** Of its row; undefined: there is none. */
+const savedInputs = Effect.fnUntraced(function* (asset: string) {
+  const sql = yield* OwnerSql
+  const [row] = yield* sql<{ recent: Uint8Array }>`select recent from fold_states where entity_id = ${asset}`
+  return row && RecentInputs.read(JSON.parse(Buffer.from(row.recent).toString())).length
+})
+
+/** What the asset's partition held when this began has been read by whom it is assigned to now. */
+const isTakenOver = Effect.fnUntraced(function* (asset: string) {
+  const sql = yield* OwnerSql
+  const { partitions } = yield* Bus
+  const [start] = yield* sql<{ now: Date }>`select clock_timestamp() as now`
+  const later = sql`select from consumer_offsets where "group" = 'argusiq.asset-health.read'
+    and partition = ${partitionOf(partitions, Buffer.from(asset))} and partition_time > ${start!.now}`
+  yield* eventually("its new owner", later, (rows) => rows.length === 1)
 })
 
 layer(stores, { excludeTestServices: true })("an asset's state", (it) => {
   it.effect("outlives restarts, whether its row was saved, is older, or was never written", () =>
     Effect.gen(function* () {
       const { asset, comes, send } = yield* insertWorld
-      const sql = yield* OwnerSql
-      const saved = sql<{ arrivals: number }>`
-        select (convert_from(recent, 'UTF8')::jsonb ->> 'arrivals')::int as arrivals from fold_states where entity_id = ${asset}`
+      const saved = savedInputs(asset)
       yield* during(1_000_000, Effect.andThen(send(0, 1), comes([0, 1])))
-      assert.deepStrictEqual(yield* saved, [])
+      assert.isUndefined(yield* saved)
       yield* during(
         200,
         Effect.gen(function* () {
           yield* send(10, 2)
           yield* comes([0, 1], [10, 3])
-          yield* eventually("the row", saved, ([row]) => row?.arrivals === 3)
+          yield* eventually("the row", saved, (count) => count === 2)
         })
       )
       yield* during(1_000_000, Effect.andThen(send(20, 4), comes([0, 1], [10, 3], [20, 7])))
-      assert.deepStrictEqual(yield* saved, [{ arrivals: 3 }])
+      assert.strictEqual(yield* saved, 2)
       // Late within the horizon, after one more restart: what is newer is corrected.
       yield* during(1_000_000, Effect.andThen(send(5, 8), comes([0, 1], [5, 9], [10, 11], [20, 15])))
       assert.deepStrictEqual(yield* latestOf(asset), { load: 15 })
+    })
+  )
+
+  it.effect("is told to its parent as it became last, whoever had it before and ended before it was saved", () =>
+    Effect.gen(function* () {
+      const { asset, comes, comesToParent, send } = yield* insertWorld
+      const sql = yield* OwnerSql
+      yield* during(1_000_000, Effect.andThen(send(0, 1), comesToParent([0, 1])))
+      // It ends after this is published and before it is stored.
+      const published = Effect.map(recordsOf(Topics.asset), (records) => records.length)
+      const before = yield* published
+      const told = eventually("what is told of it", published, (count) => count > before)
+      yield* sql`alter table telemetry_frames rename to unreachable`
+      yield* during(1_000_000, Effect.andThen(send(9.2, 2), told))
+      yield* sql`alter table unreachable rename to telemetry_frames`
+      // Nobody knows by now whether it was told, so it is told once more; and that is not saved either.
+      yield* during(1_000_000, Effect.andThen(comes([0, 1], [9.2, 3]), comesToParent([0, 1], [10, 3])))
+      const last = Effect.andThen(comes([0, 1], [9.2, 3], [9.7, 7]), comesToParent([0, 1], [10, 7]))
+      yield* during(1_000_000, Effect.andThen(Effect.andThen(isTakenOver(asset), send(9.7, 4)), last))
     })
   )
 
@@ -108,11 +152,6 @@ layer(stores, { excludeTestServices: true })("an asset's state", (it) => {
           yield* sql`update fold_states set base = ${Buffer.from(JSON.stringify({ ...state, sources }))}, revision = revision + 1
             where entity_id = ${asset}`
         })
-      const inputs = Effect.map(
-        sql<{ recent: Uint8Array }>`select recent from fold_states where entity_id = ${asset}`,
-        ([one]) =>
-          one === undefined ? undefined : RecentInputs.read(JSON.parse(Buffer.from(one.recent).toString())).length
-      )
       yield* during(
         200,
         Effect.gen(function* () {
@@ -123,7 +162,7 @@ layer(stores, { excludeTestServices: true })("an asset's state", (it) => {
             values ('argusiq.asset-health.settled', ${Topics.assetReadings}, 0, now())`
           yield* send(60, 2)
           yield* comes([0, 1], [60, 3])
-          yield* eventually("the base", inputs, (count) => count === 1)
+          yield* eventually("the base", savedInputs(asset), (count) => count === 1)
           yield* rebuild(100)
           yield* send(70, 4)
           yield* comes([0, 1], [60, 102], [70, 106])
