@@ -9,6 +9,7 @@ import { setTimeout as delay } from "node:timers/promises"
 import { asAccount } from "./account.ts"
 import { type Cluster, serverEnvironment } from "./cluster.ts"
 import { isAlive, servesCluster } from "./leftover.ts"
+import { lowerPriority } from "./niceness.ts"
 
 export interface Server {
   readonly pid: number
@@ -95,6 +96,7 @@ export const startServer = (options: ServerOptions): Server => {
     child.on("exit", (code, signal) => resolve(signal === null ? `ended with code ${code}` : `was ended by ${signal}`))
   })
   const lifeline = child.pid === undefined ? undefined : startLifeline(child.pid, cluster)
+  if (child.pid !== undefined) child.once("exit", lowerPriority(child.pid))
   return {
     pid: child.pid ?? -1,
     ended,

@@ -9,6 +9,7 @@ import * as Path from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import * as EmbeddedPostgres from "../../../layers/database/EmbeddedPostgres.ts"
 import { isAlive } from "../../../layers/database/embedded/leftover.ts"
+import { NICENESS } from "../../../layers/database/embedded/niceness.ts"
 
 const root = Fs.mkdtempSync(Path.join(Os.tmpdir(), "argusiq-embedded-"))
 Fs.chmodSync(root, 0o755)
@@ -115,6 +116,33 @@ describe("the embedded PostgreSQL", () => {
       Fs.mkdirSync(Path.dirname(deep), { mode: 0o755 })
       assert.deepStrictEqual(yield* withServer((server) => query(server, way), deep), [{ is_unix: false }])
     })
+  )
+
+  it.live("goes after the platform where both want a core, with each of its processes", () =>
+    withServer((server) =>
+      Effect.gen(function* () {
+        const isLow = (pid: number) => {
+          if (!isAlive(pid)) return true // it has done what it was started for
+          const niceness = Fs.readFileSync(`/proc/${pid}/stat`, "utf8").split(")").at(-1)!.trim().split(" ")[16]
+          const group = `/proc/${pid}/autogroup`
+          return (
+            Number(niceness) === NICENESS && (!isGrouped || Fs.readFileSync(group, "utf8").endsWith(` ${NICENESS}\n`))
+          )
+        }
+        const grouping = "/proc/sys/kernel/sched_autogroup_enabled"
+        const isGrouped = Fs.existsSync(grouping) && Fs.readFileSync(grouping, "utf8").trim() === "1"
+        const postgres = (yield* server.pid)!
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const sql = yield* PgClient.makeClient({ url: server.url("argusiq_owner") })
+            const [backend] = yield* sql<{ pid: number }>`select pg_backend_pid() as pid`
+            const pids = childrenOf(postgres).map(({ pid }) => pid)
+            assert.include(pids, backend!.pid)
+            yield* Effect.promise(() => until(() => pids.every(isLow), "their niceness"))
+          })
+        )
+      })
+    )
   )
 
   it.live("starts over a postmaster.pid whose process is gone", () =>
