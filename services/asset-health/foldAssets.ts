@@ -139,9 +139,9 @@ export const foldAsset = (
 }
 
 /**
- * All that is the case from an instant on, told again under the revisions of this epoch, and taken back what could have been told
- * by any of its readings since: for an asset of which nobody knows what was told of it, since a process ended after it was published and
- * before that was stored.
+ * All that is the case from an instant on, told again under the revision of this epoch, and taken back what could have been told
+ * by any of its readings since: for an asset of which nobody knows what was told of it, since a process ended after it was
+ * published and before that was stored.
  * @param since the earliest reading that may have been told of: nothing before it comes of it
  */
 export const retellAsset = (

@@ -1,6 +1,6 @@
 /**
- * Where PostgreSQL and the platform want the same core, the platform goes first: all that PostgreSQL does waits for one thread of
- * the platform, while PostgreSQL has several processes that each would be given as much as all of the platform's threads.
+ * Where PostgreSQL and the platform want the same core, the platform goes first: all that PostgreSQL does waits for one
+ * thread of the platform, and PostgreSQL has many processes that would each be given as much as the platform as a whole.
  * @module
  */
 import * as Fs from "node:fs"
@@ -10,7 +10,10 @@ import { setPriority } from "node:os"
 export const NICENESS = 10
 const LOOK_EVERY_MILLIS = 1_000
 
-/** Linux may group processes by session and give each group the same, whatever the niceness of its members; PostgreSQL makes a session for each process. */
+/**
+ * Linux may group processes by session and give each group the same, whatever the niceness of its members. PostgreSQL makes
+ * a session of each of its processes.
+ */
 const isGroupedBySession = () => {
   try {
     return Fs.readFileSync("/proc/sys/kernel/sched_autogroup_enabled", "utf8").trim() === "1"

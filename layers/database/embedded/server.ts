@@ -96,7 +96,10 @@ export const startServer = (options: ServerOptions): Server => {
     child.on("exit", (code, signal) => resolve(signal === null ? `ended with code ${code}` : `was ended by ${signal}`))
   })
   const lifeline = child.pid === undefined ? undefined : startLifeline(child.pid, cluster)
-  if (child.pid !== undefined) child.once("exit", lowerPriority(child.pid))
+  if (child.pid !== undefined) {
+    const stopLowering = lowerPriority(child.pid)
+    child.once("exit", stopLowering)
+  }
   return {
     pid: child.pid ?? -1,
     ended,

@@ -60,10 +60,11 @@ describe("what an asset's readings come to", () => {
   it("is told again from the first reading on of which nobody knows, and not before", () => {
     const readings = [0, 10, 20, 30, 40].map((at) => reading(at, at))
     const { asset } = foldAsset(before, [...readings, reading(35, 1, "backup")], known, evaluateHere)!
-    const folded = foldAsset(asset, [], known, evaluateHere)!
+    const folded = foldAsset(beginEpoch(asset, 2n), [], known, evaluateHere)!
     const again = retellAsset(folded, known, evaluateHere, START + 20 * SECOND)
     assert.deepStrictEqual(seconds(again.changed.keys()), [20, 30, 40])
     assert.deepStrictEqual(seconds(again.retracted), [35])
+    assert.isAbove(again.asset.arrivals, asset.arrivals)
   })
 
   it("has revisions above all that were told under the epoch before, whether or not that was saved", () => {
