@@ -46,24 +46,26 @@ const insertWorld = Effect.gen(function* () {
       condition: { operator: ">", value }
     })})`
   yield* saveRule(1, 80, -7_200)
-  const frames = Effect.map(
-    sql<{ seconds: number; metrics: Readonly<Record<string, number>> }>`
-      select (extract(epoch from ts) * 1000000)::float8 as seconds, metrics from telemetry_frames
-      where entity_id = ${assetId} and not late order by ts`,
-    (rows) => rows.map(({ metrics, seconds }) => [(seconds - start) / SECOND, metrics] as const)
-  )
-  const alarms = Effect.map(
-    sql<{ id: string; from: number; to: number | null; acknowledged: boolean; state: string }>`
+  const framesOf = (entityId: string) =>
+    Effect.map(
+      sql<{ seconds: number; metrics: Readonly<Record<string, number>> }>`
+        select (extract(epoch from ts) * 1000000)::float8 as seconds, metrics from telemetry_frames
+        where entity_id = ${entityId} and not late order by ts`,
+      (rows) => rows.map(({ metrics, seconds }) => [(seconds - start) / SECOND, metrics] as const)
+    )
+  const alarmsOf = (entityId: string) =>
+    Effect.map(
+      sql<{ id: string; from: number; to: number | null; acknowledged: boolean; state: string }>`
       select id, state, (extract(epoch from started_at) * 1000000)::float8 as from,
         (extract(epoch from ended_at) * 1000000)::float8 as to, acknowledged_at is not null as acknowledged
-      from alarms where entity_id = ${assetId} order by started_at`,
-    (rows) =>
-      rows.map(({ from, to, ...row }) => ({
-        ...row,
-        from: (from - start) / SECOND,
-        to: to === null ? null : (to - start) / SECOND
-      }))
-  )
+      from alarms where entity_id = ${entityId} order by started_at`,
+      (rows) =>
+        rows.map(({ from, to, ...row }) => ({
+          ...row,
+          from: (from - start) / SECOND,
+          to: to === null ? null : (to - start) / SECOND
+        }))
+    )
   const actor = { tenantId: tenantId as TenantId, userId: undefined }
   const rebuild = Effect.fnUntraced(function* (
     from: number,
@@ -78,7 +80,8 @@ const insertWorld = Effect.gen(function* () {
   const draft = (config: object) => sql`
     insert into asset_type_versions (id, tenant_id, asset_type_id, number, state, config)
     values (${randomUUID()}, ${tenantId}, ${assetTypeId}, 2, 'draft', ${sql.json(config)})`
-  return { alarms, assetId, draft, frames, measure, rebuild, ruleId, saveRule, tenantId }
+  const world = { assetId, assetTypeId, deviceId, draft, measure, rebuild, ruleId, saveRule, tenantId }
+  return { ...world, alarms: alarmsOf(assetId), alarmsOf, frames: framesOf(assetId), framesOf }
 })
 
 layer(world, { excludeTestServices: true, timeout: 60_000 })("a rebuild", (it) => {
@@ -135,6 +138,42 @@ layer(world, { excludeTestServices: true, timeout: 60_000 })("a rebuild", (it) =
         [120, { t: 120, twice: 240 }],
         [180, { t: 180 }]
       ])
+    })
+  )
+
+  it.effect("by a link that was moved in the past gives each asset what was its own, alarms included", () =>
+    Effect.gen(function* () {
+      const sql = yield* OwnerSql
+      const { alarms, alarmsOf, assetId, assetTypeId, deviceId, frames, framesOf, measure, rebuild, tenantId } =
+        yield* insertWorld
+      const other = yield* insertAsset(tenantId, assetTypeId)
+      yield* measure(0, 70)
+      yield* measure(60, 90)
+      yield* measure(90, 70)
+      yield* measure(120, 95)
+      yield* measure(180, 60)
+      yield* rebuild(-60, 18_000, "as it was")
+      assert.deepStrictEqual(yield* framesOf(other), [])
+      assert.deepStrictEqual(
+        (yield* frames).map(([seconds]) => seconds),
+        [0, 60, 90, 120, 180]
+      )
+      yield* sql`update entity_edges set valid_from = ${at(100)}::timestamptz where target_entity_id = ${assetId}`
+      yield* link(tenantId, deviceId, other, {}, { from: start / 1_000 - 1, until: start / 1_000 + 100_000 })
+      yield* rebuild(-60, 18_000, "as it was")
+      assert.deepStrictEqual(yield* frames, [
+        [120, { t: 95 }],
+        [180, { t: 60 }]
+      ])
+      assert.deepStrictEqual(yield* framesOf(other), [
+        [0, { t: 70 }],
+        [60, { t: 90 }],
+        [90, { t: 70 }]
+      ])
+      const said = (all: Effect.Success<typeof alarms>) =>
+        all.filter(({ state }) => state !== "retracted").map(({ from, to }) => [from, to])
+      assert.deepStrictEqual(said(yield* alarms), [[120, 180]])
+      assert.deepStrictEqual(said(yield* alarmsOf(other)), [[60, 90]])
     })
   )
 
